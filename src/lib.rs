@@ -1,0 +1,10 @@
+//! corelane: a thread-per-core, shared-nothing HTTP server for Linux.
+//!
+//! One pinned `io_uring` executor per core owns its own reuse-port listener and its own copy of
+//! the application; nothing is shared between cores, so handlers may use `Rc` and `RefCell`.
+
+mod message;
+
+pub use message::{
+    Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
+};

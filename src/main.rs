@@ -1,0 +1,3 @@
+//! The `corelane` program.
+
+fn main() {}

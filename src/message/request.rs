@@ -1,0 +1,181 @@
+//! What the client asked.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use http::{Method, Version};
+
+use super::head::{Head, Headers, Span};
+use super::{Body, Extensions};
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP client.
+    Tcp(SocketAddr),
+    /// A client on a Unix socket.
+    Unix,
+}
+
+/// How the request reached this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In clear text.
+    Http,
+}
+
+/// A request. It stays on the core that took its connection.
+pub struct Request {
+    head: Rc<Head>,
+    peer: Peer,
+    body: Body,
+    captures: Captures,
+    extensions: Extensions,
+}
+
+impl Request {
+    /// A request with this head, from this client.
+    pub(crate) fn new(head: Rc<Head>, peer: Peer, body: Body) -> Self {
+        Self { head, peer, body, captures: Captures::default(), extensions: Extensions::default() }
+    }
+
+    /// The method: GET, POST, ...
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The version the client speaks.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// How the request reached this process.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        Scheme::Http
+    }
+
+    /// The path as received, percent-encoded; empty for `OPTIONS *` and for CONNECT.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head.text(self.head.path)
+    }
+
+    /// What follows the `?`, as received.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.head.query.map(|span| self.head.text(span))
+    }
+
+    /// The request target as received: `/path?query`, `http://host/path`, `*` or `host:port`.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.head.text(self.head.target)
+    }
+
+    /// The host asked for, with its port if one was given.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.head.authority.map(|span| self.head.text(span))
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> Headers<'_> {
+        self.head.headers()
+    }
+
+    /// Who sent it. Behind a proxy this is the proxy.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The parameters of the route that matched.
+    #[must_use]
+    pub fn params(&self) -> Params<'_> {
+        Params { captures: &self.captures, head: &self.head }
+    }
+
+    /// Records what the router matched.
+    pub(crate) fn set_captures(&mut self, captures: Captures) {
+        self.captures = captures;
+    }
+
+    /// The path within the head, so that the router can record ranges.
+    pub(crate) fn path_span(&self) -> Span {
+        self.head.path
+    }
+
+    /// What middleware attached.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// What middleware attached, to be changed.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
+    /// The body, to be read.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// Takes the body out and leaves an empty one.
+    #[must_use]
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.method(), self.target(), self.version())
+    }
+}
+
+/// How many parameters a route may have.
+pub(crate) const PARAMS_MAX: usize = 8;
+
+/// What the router matched: the names belong to the route, the values are ranges into the head.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Captures {
+    names: Option<Rc<[Box<str>]>>,
+    values: [Span; PARAMS_MAX],
+}
+
+impl Captures {
+    /// The parameters of one route, in the order of its pattern; `values` beyond the names are
+    /// ignored.
+    pub(crate) fn new(names: Rc<[Box<str>]>, values: [Span; PARAMS_MAX]) -> Self {
+        debug_assert!(names.len() <= PARAMS_MAX, "the router refuses longer patterns");
+        Self { names: Some(names), values }
+    }
+}
+
+/// The parameters of the route that matched, percent-encoded as they were received.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<'a> {
+    captures: &'a Captures,
+    head: &'a Head,
+}
+
+impl<'a> Params<'a> {
+    /// The value of the parameter called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
+    }
+
+    /// Every name and value, in the order of the pattern.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
+        let Self { captures, head } = *self;
+        let names = captures.names.as_deref().unwrap_or_default();
+        names.iter().zip(captures.values).map(|(name, span)| (&**name, head.text(span)))
+    }
+}
