@@ -3,8 +3,12 @@
 //! One pinned `io_uring` executor per core owns its own reuse-port listener and its own copy of
 //! the application; nothing is shared between cores, so handlers may use `Rc` and `RefCell`.
 
+mod cluster;
 mod message;
+mod server;
 
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
+pub use cluster::{Address, AddressError};
+pub use server::{Limits, Timeouts};

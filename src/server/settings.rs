@@ -1,0 +1,69 @@
+//! What one worker allows its clients: sizes and times.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: u64 = 1024 * 1024;
+
+/// How much a client may send or hold. Each limit is answered with the status named beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest request line, in bytes: 414.
+    pub request_line_bytes: usize,
+    /// The longest head (request line and headers), in bytes: 431.
+    pub head_bytes: usize,
+    /// How many header lines: 431.
+    pub headers: usize,
+    /// The longest request body, in bytes: 413.
+    pub body_bytes: u64,
+    /// How many connections a worker serves at once; one more gets 503 and is closed.
+    pub connections: usize,
+    /// How many pipelined answers are queued before reading stops.
+    pub pipeline: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_line_bytes: 8 * KIB,
+            head_bytes: 16 * KIB,
+            headers: 100,
+            body_bytes: MIB,
+            connections: 65_536,
+            pipeline: 64,
+        }
+    }
+}
+
+/// How long a worker waits, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From the first byte of a request, or from accept, to the end of its head: 408.
+    pub header: Duration,
+    /// Between two reads of a body: 408.
+    pub body_idle: Duration,
+    /// Between two requests of a connection: it is closed.
+    pub keep_alive: Duration,
+    /// Without progress in writing: the connection is closed.
+    pub write_idle: Duration,
+    /// From the order to stop to the end: what is then still open is cut.
+    pub drain: Duration,
+    /// While draining, how long an idle connection is kept to answer a request that is already on
+    /// its way.
+    pub idle_grace: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(10),
+            body_idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            write_idle: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
+            idle_grace: Duration::from_secs(1),
+        }
+    }
+}
