@@ -5,10 +5,13 @@
 
 mod cluster;
 mod message;
+mod net;
+mod rt;
 mod server;
 
+pub use cluster::{Address, AddressError};
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
-pub use cluster::{Address, AddressError};
+pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
 pub use server::{Limits, Timeouts};

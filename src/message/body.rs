@@ -46,8 +46,14 @@ enum Inner {
     #[default]
     Empty,
     Whole(Bytes),
-    Incoming { reader: Reader, size: Option<u64> },
-    Stream { stream: BodyStream, size: Option<u64> },
+    Incoming {
+        reader: Reader,
+        size: Option<u64>,
+    },
+    Stream {
+        stream: BodyStream,
+        size: Option<u64>,
+    },
 }
 
 impl Body {

@@ -1,0 +1,9 @@
+//! Listeners and streams on the core's ring, TCP and Unix.
+
+mod listener;
+mod stream;
+mod transport;
+
+pub(crate) use listener::Listener;
+pub(crate) use stream::Stream;
+pub(crate) use transport::{Output, Transport};

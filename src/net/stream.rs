@@ -1,0 +1,188 @@
+//! A connected socket of this core.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::{AsyncBufRead, AsyncRead, AsyncWrite};
+
+use super::{Output, Transport};
+use crate::rt::{DeadlineKind, Driver, SendKey, SocketKey};
+
+/// The most that one write takes over, in bytes.
+const WRITE_MAX: usize = 64 * 1024;
+
+/// A TCP or Unix connection. Dropping it cancels what is under way and closes it.
+///
+/// It is small, since an idle connection is little else: what it needs for reading ahead and for
+/// writing is there only while it is used.
+pub(crate) struct Stream {
+    driver: Rc<Driver>,
+    key: SocketKey,
+    sending: Option<SendKey>,
+    /// For `AsyncRead` and friends: what has been received and not been asked for yet.
+    ahead: Option<Box<Ahead>>,
+}
+
+struct Ahead {
+    input: Vec<u8>,
+    start: usize,
+    output: Output,
+    idle: DeadlineKind,
+}
+
+impl Stream {
+    /// Receives and sends on this connected socket.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let driver = Driver::current();
+        let key = driver.with(|core| core.adopt(socket))?;
+        Ok(Self { driver, key, sending: None, ahead: None })
+    }
+
+    /// The address of the other end; `None` for a Unix socket.
+    pub(crate) fn peer_addr(&self) -> io::Result<Option<SocketAddr>> {
+        self.driver.with(|core| core.peer_addr(self.key))
+    }
+
+    /// Makes it a plain byte stream (`AsyncRead`, `AsyncBufRead`, `AsyncWrite`) that yields `input`
+    /// first. A write may make no progress for `idle`.
+    pub(crate) fn into_io(mut self, input: Vec<u8>, idle: DeadlineKind) -> Self {
+        self.disarm();
+        self.ahead = Some(Box::new(Ahead { input, start: 0, output: Output::default(), idle }));
+        self
+    }
+
+    fn poll_sending(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Poll<io::Result<()>> {
+        let Some(key) = self.sending else { return Poll::Ready(Ok(())) };
+        let (sent, payload) = ready!(self.driver.with(|core| core.poll_sent(key, cx)));
+        self.sending = None;
+        output.give_back(payload);
+        Poll::Ready(sent)
+    }
+}
+
+impl Transport for Stream {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.driver.with(|core| core.poll_readable(self.key, cx))
+    }
+
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.driver.with(|core| core.poll_receive(self.key, cx, input))
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        output: &mut Output,
+        idle: DeadlineKind,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_sending(cx, output))?;
+            let Some((payload, more)) = output.take() else { return Poll::Ready(Ok(())) };
+            let key = self.driver.with(|core| core.send(self.key, payload, more, idle))?;
+            self.sending = Some(key);
+        }
+    }
+
+    fn arm(&mut self, kind: DeadlineKind) {
+        self.driver.with(|core| core.arm(self.key, kind));
+    }
+
+    fn disarm(&mut self) {
+        self.driver.with(|core| core.disarm(self.key));
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.driver.with(|core| core.shutdown(self.key))
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self { driver, key, ahead, .. } = self.get_mut();
+        let ahead = ahead.as_mut().ok_or_else(not_io)?;
+        if ahead.start == ahead.input.len() {
+            let used = std::mem::take(&mut ahead.input);
+            ahead.start = 0;
+            driver.with(|core| core.recycle(used));
+            ready!(driver.with(|core| core.poll_receive(*key, cx, &mut ahead.input)))?;
+        }
+        Poll::Ready(Ok(&ahead.input[ahead.start..]))
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.start = (ahead.start + amount).min(ahead.input.len());
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let available = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let amount = available.len().min(buf.len());
+        buf[..amount].copy_from_slice(&available[..amount]);
+        self.consume(amount);
+        Poll::Ready(Ok(amount))
+    }
+}
+
+impl AsyncWrite for Stream {
+    /// Takes the bytes over and sends them; an error shows at the next write, flush or close.
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        let amount = buf.len().min(WRITE_MAX);
+        let this = self.get_mut();
+        let ahead = this.ahead.as_mut().ok_or_else(not_io)?;
+        ahead.output.buffer.extend_from_slice(&buf[..amount]);
+        if let Some((payload, more)) = ahead.output.take() {
+            let key = this.driver.with(|core| core.send(this.key, payload, more, ahead.idle))?;
+            this.sending = Some(key);
+        }
+        Poll::Ready(Ok(amount))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let mut ahead = this.ahead.take().ok_or_else(not_io)?;
+        let flushed = this.poll_sending(cx, &mut ahead.output);
+        this.ahead = Some(ahead);
+        flushed
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Poll::Ready(self.shutdown())
+    }
+}
+
+fn not_io() -> io::Error {
+    io::Error::other("the stream is not used as a byte stream")
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let (key, sending) = (self.key, self.sending.take());
+        self.driver.with(|core| {
+            if let Some(send) = sending {
+                core.forget_send(send);
+            }
+            core.abandon(key);
+        });
+    }
+}

@@ -1,0 +1,74 @@
+//! What a connection needs of whatever carries it.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::rt::{DeadlineKind, Payload};
+
+/// Bytes on their way out: a buffer that is used again and again, and shared pieces behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// Encoded heads and small bodies.
+    pub buffer: Vec<u8>,
+    /// A large body, sent behind the buffer without a copy.
+    pub tail: Option<Bytes>,
+}
+
+impl Output {
+    /// Whether there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.tail.is_none()
+    }
+
+    /// The next piece to send, and whether another follows.
+    pub(super) fn take(&mut self) -> Option<(Payload, bool)> {
+        if !self.buffer.is_empty() {
+            let buffer = std::mem::take(&mut self.buffer);
+            return Some((Payload::Buffer(buffer), self.tail.is_some()));
+        }
+        Some((Payload::Shared(self.tail.take()?), false))
+    }
+
+    /// Takes the memory of a sent piece back.
+    pub(super) fn give_back(&mut self, payload: Payload) {
+        if let Payload::Buffer(mut buffer) = payload {
+            buffer.clear();
+            if self.buffer.capacity() == 0 {
+                self.buffer = buffer;
+            }
+        }
+    }
+}
+
+/// A byte stream under a connection: a socket now; TLS or a stream of HTTP/2 later.
+pub(crate) trait Transport {
+    /// Waits until something has arrived, the peer has ended, or the deadline has passed.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Receives what has arrived behind what `input` holds; 0 when the peer has ended.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>>;
+
+    /// Sends all of `output` and leaves it empty, with its memory. `idle` is how long a piece may
+    /// make no progress. Call it again until it is ready.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        output: &mut Output,
+        idle: DeadlineKind,
+    ) -> Poll<io::Result<()>>;
+
+    /// Sets when waiting to receive ends with `TimedOut`.
+    fn arm(&mut self, kind: DeadlineKind);
+
+    /// Waits to receive without end.
+    fn disarm(&mut self);
+
+    /// Says to the peer that nothing more will be sent.
+    fn shutdown(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,224 @@
+//! The life of one executor: from its thread's start to the last completion of its ring.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::yield_now;
+use glommio::io::BufferedFile;
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::driver::Driver;
+use super::ring::Wait;
+use super::task::{Tasks, spawn_detached};
+
+/// How long a core waits in its own ring at a time, before it looks at glommio's.
+const SLICE: Duration = Duration::from_millis(1);
+/// After so many slices in which nothing happened the core parks in glommio.
+const SLICES_MAX: u32 = 20;
+/// However busy the sockets are, glommio's rings (timers, other threads' wakers) are looked at
+/// this often.
+const VISIT_AFTER: Duration = Duration::from_millis(2);
+/// Rounds of ready tasks between two looks at the ring.
+const PASSES_MAX: u32 = 8;
+/// Rounds in which cancelled tasks may go.
+const CANCEL_PASSES_MAX: u32 = 64;
+
+/// How to run an executor.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The CPU to pin the thread to; `None` leaves it to the kernel.
+    pub cpu: Option<usize>,
+    /// What it is called in messages.
+    pub name: String,
+}
+
+/// How an executor ended, other than by its main future.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum End {
+    /// It could not be started.
+    #[error("cannot start: {0}")]
+    Start(String),
+    /// A task panicked.
+    #[error("{0}")]
+    Panic(Fault),
+    /// Its ring failed.
+    #[error("the ring failed: {0}")]
+    Ring(String),
+}
+
+/// A panic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// What it said.
+    pub message: String,
+}
+
+impl Fault {
+    /// From what a panic was caught with.
+    pub(crate) fn from_payload(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Self { message: text.unwrap_or_else(|| "a panic without a message".to_owned()) }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "panic: {}", self.message)
+    }
+}
+
+/// Runs an executor on this thread until the future that `main` makes is done, or a task panics.
+/// When this returns, every task is gone, every descriptor closed, and the kernel has let go of all
+/// memory.
+pub(crate) fn run<T, F>(options: &Options, main: impl FnOnce() -> F + 'static) -> Result<T, End>
+where
+    T: 'static,
+    F: Future<Output = T> + 'static,
+{
+    // glommio panics where io_uring is refused.
+    let made = catch_unwind(|| make(options));
+    let executor = made.map_err(|payload| End::Start(Fault::from_payload(&*payload).message))??;
+    let driver = Driver::new().map_err(|error| End::Start(error.to_string()))?;
+    let tasks = Rc::new(Tasks::default());
+    let installed = driver.install();
+    tasks.install();
+    let result = Rc::new(Cell::new(None));
+    let root = Root { driver: Rc::clone(&driver), tasks: Rc::clone(&tasks) };
+    let into = Rc::clone(&result);
+    let ran =
+        catch_unwind(AssertUnwindSafe(|| executor.run(async move { root.live(main, into).await })));
+    // On whatever path: the ring comes to rest before the executor goes.
+    drop(installed);
+    match ran {
+        Err(payload) => Err(End::Panic(Fault::from_payload(&*payload))),
+        Ok(Err(error)) => Err(End::Ring(error.to_string())),
+        Ok(Ok(())) => match (tasks.fault(), result.take()) {
+            (None, Some(value)) => Ok(value),
+            (Some(fault), _) => Err(End::Panic(fault)),
+            (None, None) => Err(End::Ring("the main task was lost".to_owned())),
+        },
+    }
+}
+
+fn make(options: &Options) -> Result<LocalExecutor, End> {
+    let placement = options.cpu.map_or(Placement::Unbound, Placement::Fixed);
+    // No registered memory: files are read through the other ring.
+    LocalExecutorBuilder::new(placement)
+        .name(&options.name)
+        .io_memory(0)
+        .make()
+        .map_err(|error| End::Start(error.to_string()))
+}
+
+/// The root task.
+struct Root {
+    driver: Rc<Driver>,
+    tasks: Rc<Tasks>,
+}
+
+impl Root {
+    async fn live<T, F>(
+        self,
+        main: impl FnOnce() -> F + 'static,
+        result: Rc<Cell<Option<T>>>,
+    ) -> std::io::Result<()>
+    where
+        T: 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let done = Rc::new(Cell::new(false));
+        let ended = Rc::clone(&done);
+        let sleeper = self.sleep_in_glommio()?;
+        spawn_detached(async move {
+            result.set(Some(main().await));
+            ended.set(true);
+        });
+        let turned = self.turn_until(|| done.get() || self.tasks.failed()).await;
+        self.cancel_tasks().await;
+        sleeper.cancel().await;
+        turned
+    }
+
+    /// The loop that everything on this core hangs on: let the ready tasks run, submit and wait,
+    /// wake those for whom something has happened.
+    async fn turn_until(&self, done: impl Fn() -> bool) -> std::io::Result<()> {
+        let mut quiet = 0;
+        let mut visited = Instant::now();
+        loop {
+            let settled = self.settle(&mut quiet).await;
+            if done() {
+                return Ok(());
+            }
+            if settled && quiet >= SLICES_MAX {
+                if self.driver.park()? {
+                    poll_fn(|cx| self.driver.poll_unparked(cx)).await;
+                }
+                quiet = 0;
+                continue;
+            }
+            let wait = if settled { Wait::Upto(self.slice()) } else { Wait::No };
+            let events = self.driver.turn(wait)?;
+            quiet = if events > 0 || !settled { 0 } else { quiet + 1 };
+            if quiet > 0 || visited.elapsed() >= VISIT_AFTER {
+                glommio::executor().yield_task_queue_now().await;
+                visited = Instant::now();
+            }
+        }
+    }
+
+    fn slice(&self) -> Duration {
+        self.driver.next_deadline().map_or(SLICE, |left| left.min(SLICE))
+    }
+
+    /// Lets ready tasks run, in rounds, until a round passes in which nobody had anything to do.
+    /// False if there is still work after the last round.
+    async fn settle(&self, quiet: &mut u32) -> bool {
+        for _ in 0..PASSES_MAX {
+            let before = self.driver.polls();
+            yield_now().await;
+            if self.driver.polls() == before {
+                return true;
+            }
+            *quiet = 0;
+        }
+        false
+    }
+
+    /// Has a task read, in glommio's ring, the eventfd that our ring signals while the core is
+    /// parked: so whatever happens on either ring ends the park.
+    fn sleep_in_glommio(&self) -> std::io::Result<glommio::Task<()>> {
+        let signal = eventfd(0, EventfdFlags::CLOEXEC)?;
+        self.driver.register_eventfd(signal.as_fd())?;
+        // SAFETY: the descriptor is handed over; the file closes it.
+        let file = unsafe { BufferedFile::from_raw_fd(signal.into_raw_fd()) };
+        let driver = Rc::downgrade(&self.driver);
+        Ok(glommio::spawn_local(async move {
+            while file.read_at(0, 8).await.is_ok() {
+                let Some(driver) = driver.upgrade() else { break };
+                driver.unpark();
+            }
+        }))
+    }
+
+    /// Cancels every task and waits until they are gone, with their sockets.
+    async fn cancel_tasks(&self) {
+        self.tasks.close();
+        for _ in 0..CANCEL_PASSES_MAX {
+            if Rc::strong_count(&self.tasks) <= EXPECTED_HOLDERS {
+                return;
+            }
+            yield_now().await;
+        }
+        tracing::warn!("some tasks did not end when they were cancelled; their sockets are closed");
+    }
+}
+
+/// Who holds the table of tasks when all tasks are gone: `run` and the root.
+const EXPECTED_HOLDERS: usize = 2;

@@ -1,0 +1,32 @@
+//! The executor of one core: glommio's, with a ring of our own on the same pinned thread.
+//!
+//! glommio owns the thread, its pinning and the scheduling of tasks; its timers, channels and
+//! blocking pool keep working. Sockets and file reads go through a second ring (`Driver`), which
+//! the root task turns: submit, run deferred work, reap, wake, yield.
+#![expect(unsafe_code, reason = "the kernel reads and writes memory that this room owns")]
+
+mod blocking;
+mod deadline;
+mod driver;
+mod executor;
+mod file;
+mod mailbox;
+mod op;
+mod quarantine;
+mod ring;
+mod task;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+pub use blocking::{BlockingError, spawn_blocking};
+pub(crate) use deadline::Kind as DeadlineKind;
+pub(crate) use driver::Driver;
+pub(crate) use executor::{End, Fault, Options, run};
+pub use file::File;
+pub(crate) use mailbox::{Receiver, Sender, mailbox};
+pub(crate) use op::{AcceptKey, Accepted, Payload, SendKey, SocketKey};
+pub(crate) use task::spawn_detached;
+pub use task::{JoinHandle, spawn_local};
+pub use timer::{Sleep, sleep};

@@ -1,0 +1,180 @@
+//! A send, and the bytes that it sends.
+
+use std::io;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use io_uring::opcode;
+
+use super::socket::key_of;
+use super::{SocketKey, Token};
+use crate::rt::deadline;
+use crate::rt::driver::Core;
+use crate::rt::ring::Completion;
+
+/// Names a send that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SendKey(u32);
+
+/// Bytes to send. They belong to the driver until the kernel is done with them.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// Bytes of a buffer that the sender gets back.
+    Buffer(Vec<u8>),
+    /// Bytes that are shared.
+    Shared(Bytes),
+}
+
+impl Payload {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Buffer(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// See the [module](self).
+pub(in crate::rt) struct Send {
+    payload: Payload,
+    sent: usize,
+    socket: u32,
+    outcome: Option<Result<(), i32>>,
+    sender: Option<Waker>,
+    kind: deadline::Kind,
+    deadline: u32,
+    expired: bool,
+    held: bool,
+    /// More follows at once: the kernel may wait for it to fill a packet.
+    more: bool,
+}
+
+impl Core {
+    /// Starts to send all of `payload`; `idle` is how long it may make no progress.
+    pub(crate) fn send(
+        &mut self,
+        socket: SocketKey,
+        payload: Payload,
+        more: bool,
+        idle: deadline::Kind,
+    ) -> io::Result<SendKey> {
+        self.alive()?;
+        let send = Send {
+            payload,
+            sent: 0,
+            socket: socket.0,
+            outcome: None,
+            sender: None,
+            kind: idle,
+            deadline: deadline::NONE,
+            expired: false,
+            held: true,
+            more,
+        };
+        let key = key_of(self.sends.insert(send));
+        self.sockets[socket.0 as usize].in_flight += 1;
+        self.push_send(key);
+        Ok(SendKey(key))
+    }
+
+    fn push_send(&mut self, key: u32) {
+        let send = &self.sends[key as usize];
+        let rest = &send.payload.bytes()[send.sent..];
+        let fd = self.sockets[send.socket as usize].fd();
+        let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let more = if send.more { libc::MSG_MORE } else { 0 };
+        let entry =
+            opcode::Send::new(fd, rest.as_ptr(), length).flags(libc::MSG_NOSIGNAL | more).build();
+        // SAFETY: the bytes are on the heap and belong to the entry of `sends`, which neither
+        // changes nor frees them before the completion; the socket's descriptor is closed later.
+        if unsafe { self.push(entry, Token::Send(key)) }.is_err() {
+            self.finish_send(key, Err(libc::EIO));
+        }
+    }
+
+    /// A completion of a send.
+    pub(in crate::rt) fn sent(&mut self, key: u32, completion: Completion) {
+        let now = self.clock.millis();
+        let send = &mut self.sends[key as usize];
+        match completion.errno() {
+            None => {
+                send.sent += completion.result.unsigned_abs() as usize;
+                if send.sent >= send.payload.bytes().len() {
+                    self.finish_send(key, Ok(()));
+                } else if send.held && !send.expired {
+                    if send.deadline != deadline::NONE {
+                        let owner = Token::Send(key).pack();
+                        self.deadlines.arm(&mut send.deadline, send.kind, owner, now);
+                    }
+                    self.push_send(key);
+                } else {
+                    self.finish_send(key, Err(libc::ECANCELED));
+                }
+            }
+            Some(libc::EINTR | libc::EAGAIN) if send.held && !send.expired => self.push_send(key),
+            Some(errno) => {
+                let errno = if send.expired { libc::ETIMEDOUT } else { errno };
+                self.finish_send(key, Err(errno));
+            }
+        }
+    }
+
+    fn finish_send(&mut self, key: u32, outcome: Result<(), i32>) {
+        let send = &mut self.sends[key as usize];
+        self.deadlines.disarm(&mut send.deadline);
+        let socket = send.socket;
+        send.outcome = Some(outcome);
+        self.woken.extend(send.sender.take());
+        if !send.held {
+            let orphan = self.sends.remove(key as usize);
+            if let Payload::Buffer(bytes) = orphan.payload {
+                self.quarantine.take(bytes);
+            }
+        }
+        let entry = &mut self.sockets[socket as usize];
+        entry.in_flight -= 1;
+        self.release_if_over(SocketKey(socket));
+    }
+
+    /// Waits for the end of a send and takes the payload back.
+    pub(crate) fn poll_sent(
+        &mut self,
+        key: SendKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<(io::Result<()>, Payload)> {
+        let now = self.clock.millis();
+        let send = &mut self.sends[key.0 as usize];
+        let Some(outcome) = send.outcome else {
+            if send.deadline == deadline::NONE && !send.expired {
+                let owner = Token::Send(key.0).pack();
+                self.deadlines.arm(&mut send.deadline, send.kind, owner, now);
+            }
+            match &mut send.sender {
+                Some(sender) => sender.clone_from(cx.waker()),
+                None => send.sender = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        };
+        let send = self.sends.remove(key.0 as usize);
+        Poll::Ready((outcome.map_err(io::Error::from_raw_os_error), send.payload))
+    }
+
+    /// The deadline of a send has passed: it is cancelled, and ends as timed out.
+    pub(in crate::rt) fn send_expired(&mut self, key: u32) {
+        let send = &mut self.sends[key as usize];
+        send.deadline = deadline::NONE;
+        send.expired = true;
+        self.cancel(Token::Send(key));
+    }
+
+    /// Nobody waits for the send any more. The socket's owner cancels it, or lets it end.
+    pub(crate) fn forget_send(&mut self, key: SendKey) {
+        let Some(send) = self.sends.get_mut(key.0 as usize) else { return };
+        send.held = false;
+        send.sender = None;
+        self.deadlines.disarm(&mut send.deadline);
+        if send.outcome.is_some() {
+            self.sends.remove(key.0 as usize);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A connected socket: its descriptor, its receive, and what has arrived.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::task::{Context, Poll, Waker};
+
+use io_uring::types::Fd;
+use io_uring::{opcode, types};
+
+use super::Token;
+use crate::rt::deadline;
+use crate::rt::driver::Core;
+use crate::rt::ring::{Buffers, Completion};
+
+/// What may arrive for a socket that nobody reads, in bytes; then its receive is cancelled until
+/// somebody does.
+const INPUT_MAX: usize = 64 * 1024;
+
+/// Names a socket of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketKey(pub(in crate::rt) u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receive {
+    Idle,
+    Armed,
+    Cancelling,
+}
+
+/// See the [module](self). It goes when its handle is dropped and the kernel has let go of it.
+pub(in crate::rt) struct Socket {
+    fd: OwnedFd,
+    input: Vec<u8>,
+    reader: Option<Waker>,
+    /// Operations that the kernel has not finished: the receive, and sends.
+    pub in_flight: u32,
+    pub deadline: u32,
+    error: i32,
+    receive: Receive,
+    eof: bool,
+    held: bool,
+    pub expired: bool,
+}
+
+impl Socket {
+    /// The descriptor, as operations name it.
+    pub(in crate::rt) fn fd(&self) -> Fd {
+        Fd(self.fd.as_raw_fd())
+    }
+}
+
+impl Core {
+    /// Takes a connected socket and starts to receive.
+    pub(crate) fn adopt(&mut self, fd: OwnedFd) -> io::Result<SocketKey> {
+        self.alive()?;
+        let socket = Socket {
+            fd,
+            input: Vec::new(),
+            reader: None,
+            in_flight: 0,
+            deadline: deadline::NONE,
+            error: 0,
+            receive: Receive::Idle,
+            eof: false,
+            held: true,
+            expired: false,
+        };
+        let key = SocketKey(key_of(self.sockets.insert(socket)));
+        self.receive(key)?;
+        Ok(key)
+    }
+
+    fn receive(&mut self, key: SocketKey) -> io::Result<()> {
+        let socket = &mut self.sockets[key.0 as usize];
+        let entry = opcode::RecvMulti::new(socket.fd(), Buffers::GROUP).build();
+        socket.receive = Receive::Armed;
+        socket.in_flight += 1;
+        // SAFETY: receives into the ring's own buffers; the descriptor is closed after the last
+        // completion.
+        let pushed = unsafe { self.push(entry, Token::Socket(key.0)) };
+        if pushed.is_err() {
+            let socket = &mut self.sockets[key.0 as usize];
+            socket.receive = Receive::Idle;
+            socket.in_flight -= 1;
+        }
+        pushed
+    }
+
+    /// Waits until there is something to take: bytes, the end, an error.
+    pub(crate) fn poll_readable(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = &mut self.sockets[key.0 as usize];
+        if !socket.input.is_empty() || socket.eof {
+            return Poll::Ready(Ok(()));
+        }
+        if socket.error != 0 {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(socket.error)));
+        }
+        if socket.expired {
+            socket.expired = false;
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        match &mut socket.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            None => socket.reader = Some(cx.waker().clone()),
+        }
+        if socket.receive == Receive::Idle {
+            self.alive()?;
+            self.receive(key)?;
+        }
+        Poll::Pending
+    }
+
+    /// Takes what has arrived, behind what `into` holds already; 0 at the end.
+    pub(crate) fn poll_receive(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+        into: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_readable(key, cx))?;
+        let mut input = std::mem::take(&mut self.sockets[key.0 as usize].input);
+        let received = input.len();
+        if into.is_empty() {
+            std::mem::swap(into, &mut input);
+        } else {
+            into.extend_from_slice(&input);
+        }
+        self.recycle(input);
+        Poll::Ready(Ok(received))
+    }
+
+    /// A completion of the receive.
+    pub(in crate::rt) fn received(&mut self, key: u32, completion: Completion) {
+        self.take_bytes(key, completion);
+        let socket = &mut self.sockets[key as usize];
+        if !completion.more() {
+            socket.receive = Receive::Idle;
+            socket.in_flight -= 1;
+        }
+        match completion.errno() {
+            None => socket.eof |= completion.result == 0,
+            Some(libc::ENOBUFS) => {
+                self.shortages += 1;
+                self.buffers.grow();
+            }
+            // Cancelled by us, or interrupted: the next reader starts it again.
+            Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            Some(errno) => socket.error = errno,
+        }
+        self.after_receive(key);
+    }
+
+    fn take_bytes(&mut self, key: u32, completion: Completion) {
+        let Some(buffer) = completion.buffer() else { return };
+        let socket = &mut self.sockets[key as usize];
+        if socket.held && completion.result > 0 {
+            if socket.input.capacity() == 0 {
+                socket.input = self.spare.pop().unwrap_or_default();
+            }
+            let bytes = self.buffers.bytes(buffer, completion.result.unsigned_abs() as usize);
+            socket.input.extend_from_slice(bytes);
+        }
+        self.buffers.give_back(buffer);
+    }
+
+    fn after_receive(&mut self, key: u32) {
+        let socket = &mut self.sockets[key as usize];
+        if !socket.held {
+            self.release_if_over(SocketKey(key));
+            return;
+        }
+        let settled = !socket.input.is_empty() || socket.eof || socket.error != 0;
+        if settled {
+            self.woken.extend(socket.reader.take());
+        }
+        let full = socket.input.len() >= INPUT_MAX;
+        match socket.receive {
+            Receive::Armed if full => {
+                socket.receive = Receive::Cancelling;
+                self.cancel(Token::Socket(key));
+            }
+            Receive::Idle if socket.reader.is_some() => self.receive_again(SocketKey(key)),
+            _ => {}
+        }
+    }
+
+    fn receive_again(&mut self, key: SocketKey) {
+        if self.receive(key).is_err() {
+            let socket = &mut self.sockets[key.0 as usize];
+            socket.error = libc::EIO;
+            self.woken.extend(socket.reader.take());
+        }
+    }
+
+    /// A deadline of the socket has passed.
+    pub(in crate::rt) fn socket_expired(&mut self, key: u32) {
+        let socket = &mut self.sockets[key as usize];
+        socket.deadline = deadline::NONE;
+        socket.expired = true;
+        self.woken.extend(socket.reader.take());
+    }
+
+    /// Arms the deadline of the socket's reader anew.
+    pub(crate) fn arm(&mut self, key: SocketKey, kind: deadline::Kind) {
+        let now = self.clock.millis();
+        let socket = &mut self.sockets[key.0 as usize];
+        socket.expired = false;
+        self.deadlines.arm(&mut socket.deadline, kind, Token::Socket(key.0).pack(), now);
+    }
+
+    /// Disarms it.
+    pub(crate) fn disarm(&mut self, key: SocketKey) {
+        let socket = &mut self.sockets[key.0 as usize];
+        socket.expired = false;
+        self.deadlines.disarm(&mut socket.deadline);
+    }
+
+    /// Who is at the other end; `None` for a Unix socket.
+    pub(crate) fn peer_addr(&self, key: SocketKey) -> io::Result<Option<SocketAddr>> {
+        let address = rustix::net::getpeername(&self.sockets[key.0 as usize].fd)?;
+        Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
+    }
+
+    /// Ends the sending side.
+    pub(crate) fn shutdown(&self, key: SocketKey) -> io::Result<()> {
+        let fd = &self.sockets[key.0 as usize].fd;
+        Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
+    }
+
+    /// The handle is gone: what is in flight is cancelled, and then the descriptor is closed.
+    pub(crate) fn abandon(&mut self, key: SocketKey) {
+        let Some(socket) = self.sockets.get_mut(key.0 as usize) else { return };
+        socket.held = false;
+        socket.reader = None;
+        let input = std::mem::take(&mut socket.input);
+        self.deadlines.disarm(&mut socket.deadline);
+        if socket.in_flight > 0 {
+            let cancel = types::CancelBuilder::fd(socket.fd()).all();
+            // SAFETY: a cancellation points to no memory; the descriptor stays open until the
+            // operations that it cancels have completed.
+            let pushed =
+                unsafe { self.push(opcode::AsyncCancel2::new(cancel).build(), Token::Unobserved) };
+            if pushed.is_err() {
+                tracing::error!("no cancellation could be submitted; the socket stays open");
+            }
+        }
+        self.recycle(input);
+        self.release_if_over(key);
+    }
+
+    /// Removes an abandoned socket once the kernel has let go of it.
+    pub(in crate::rt) fn release_if_over(&mut self, key: SocketKey) {
+        let socket = &self.sockets[key.0 as usize];
+        if socket.held || socket.in_flight > 0 {
+            return;
+        }
+        let socket = self.sockets.remove(key.0 as usize);
+        if self.ended {
+            return;
+        }
+        let fd = socket.fd.into_raw_fd();
+        // SAFETY: points to no memory; the descriptor is nobody's any more.
+        let pushed = unsafe { self.push(opcode::Close::new(Fd(fd)).build(), Token::Unobserved) };
+        if pushed.is_err() {
+            // SAFETY: as above: the only owner of the descriptor.
+            drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+        }
+    }
+}
+
+/// A table's index as a key.
+pub(super) fn key_of(index: usize) -> u32 {
+    u32::try_from(index).expect("invariant: fewer entries than descriptors")
+}
+
+#[cfg(test)]
+impl Core {
+    /// How many bytes wait to be read, of all sockets.
+    pub(in crate::rt) fn input_len(&self) -> usize {
+        self.sockets.iter().map(|(_, socket)| socket.input.len()).sum()
+    }
+}

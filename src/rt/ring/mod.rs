@@ -1,0 +1,7 @@
+//! The ring itself: queues, provided buffers, and nothing of what the operations mean.
+
+mod buffers;
+mod queue;
+
+pub(super) use buffers::{BUFFER_BYTES, Buffers};
+pub(super) use queue::{Completion, Queue, Wait};
