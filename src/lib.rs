@@ -8,6 +8,7 @@ mod message;
 mod net;
 mod rt;
 mod server;
+mod sys;
 
 pub use cluster::{Address, AddressError};
 pub use message::{
