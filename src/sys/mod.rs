@@ -5,3 +5,4 @@ pub(crate) mod cpu;
 pub(crate) mod limits;
 pub(crate) mod membarrier;
 pub(crate) mod signal;
+pub(crate) mod uring;
