@@ -4,5 +4,6 @@
 pub(crate) mod cpu;
 pub(crate) mod limits;
 pub(crate) mod membarrier;
+pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod uring;
