@@ -10,7 +10,7 @@ mod rt;
 mod server;
 mod sys;
 
-pub use cluster::{Address, AddressError, PlacementError};
+pub use cluster::{Address, AddressError, BindError, PlacementError};
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
