@@ -15,4 +15,5 @@ pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
+pub use cluster::{Address, AddressError, Instances, InstancesError};
 pub use server::{Limits, Timeouts};

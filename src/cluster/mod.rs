@@ -7,3 +7,5 @@ mod placement;
 pub use address::{Address, AddressError};
 pub use listen::BindError;
 pub use placement::PlacementError;
+mod instances;
+pub use instances::{Instances, InstancesError};
