@@ -4,6 +4,8 @@
 //! the application; nothing is shared between cores, so handlers may use `Rc` and `RefCell`.
 
 mod cluster;
+#[cfg(feature = "cli")]
+mod config;
 mod message;
 mod net;
 mod rt;

@@ -1,0 +1,73 @@
+//! What a configuration says, once it is known to be right.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::cluster::{Address, Instances};
+use crate::server::{Limits, Timeouts};
+
+/// A whole `corelane.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    /// At least one, with distinct names and addresses, in the order of the file.
+    pub apps: Vec<AppConfig>,
+}
+
+/// One `[[apps]]` table, with `[defaults]` merged in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AppConfig {
+    /// Its name: unique in the file.
+    pub name: String,
+    /// Where it listens: at least one address.
+    pub listen: Vec<Address>,
+    /// How many workers.
+    pub instances: Instances,
+    /// Which CPUs they may be pinned to; all that the process may use if `None`.
+    pub cpus: Option<BTreeSet<usize>>,
+    /// What it answers: at least one route.
+    pub routes: Vec<Route>,
+    /// How much a client may send or hold.
+    pub limits: Limits,
+    /// How long a worker waits.
+    pub timeouts: Timeouts,
+}
+
+/// One `[[apps.routes]]` table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Route {
+    /// The path pattern, such as `/users/:id`.
+    pub path: String,
+    /// Where the path stands in the file, in bytes.
+    pub at: Range<usize>,
+    /// At least one. HEAD is implied by GET.
+    pub methods: Vec<Method>,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a built-in route does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Gives a fixed answer.
+    Respond {
+        /// 200 to 599.
+        status: StatusCode,
+        /// The headers, with a `Content-Type` if there is a body.
+        headers: HeaderMap,
+        /// The body; empty where the status allows none.
+        body: Bytes,
+    },
+    /// Sends the client elsewhere.
+    Redirect {
+        /// The `Location`.
+        to: HeaderValue,
+        /// 301, 302, 303, 307 or 308.
+        status: StatusCode,
+    },
+    /// Answers the request's body.
+    Echo,
+}

@@ -1,0 +1,179 @@
+//! The keys of a file, of `[defaults]` and of `[[apps]]`.
+
+use std::collections::BTreeSet;
+
+use super::cpus;
+use super::model::{AppConfig, Config};
+use super::reader::{Entry, Table};
+use super::report::Report;
+use super::{route, settings};
+use crate::cluster::{Address, Instances};
+use crate::server::{Limits, Timeouts};
+
+const NAME_CHARS_MAX: usize = 64;
+
+const FILE_KEYS: &[&str] = &["defaults", "apps"];
+/// What `[defaults]` may say, for all apps.
+const SHARED_KEYS: &[&str] = &["instances", "cpus", "timeouts", "limits"];
+/// What only an app can say for itself.
+const OWN_KEYS: &[&str] = &["name", "listen", "routes"];
+
+/// What an app has in common with `[defaults]`.
+#[derive(Clone, Default)]
+struct Shared {
+    instances: Instances,
+    cpus: Option<BTreeSet<usize>>,
+    timeouts: Timeouts,
+    limits: Limits,
+}
+
+/// What the apps read so far have taken, and on which line.
+#[derive(Default)]
+struct Taken {
+    names: Vec<(String, usize)>,
+    addresses: Vec<(Address, usize)>,
+}
+
+/// Reads a whole file. What comes back is good for nothing if anything was reported.
+pub(super) fn read(root: &toml::de::DeTable, report: &mut Report) -> Config {
+    let root = Table::root(root, FILE_KEYS, report);
+    let shared = match root.get("defaults") {
+        Some(entry) => defaults(&entry, report),
+        None => Shared::default(),
+    };
+    let Some(entry) = root.get("apps") else {
+        report.missing(&root.at, "there is no app: add an [[apps]] table");
+        return Config { apps: Vec::new() };
+    };
+    let tables = entry.tables("[[apps]]", &[OWN_KEYS, SHARED_KEYS].concat(), report);
+    let mut taken = Taken::default();
+    let apps: Vec<_> = tables.iter().map(|table| app(table, &shared, &mut taken, report)).collect();
+    Config { apps }
+}
+
+fn defaults(entry: &Entry, report: &mut Report) -> Shared {
+    let Some(table) = entry.table(&[SHARED_KEYS, OWN_KEYS].concat(), report) else {
+        return Shared::default();
+    };
+    for (key, at, _) in table.entries().into_iter().filter(|(key, ..)| OWN_KEYS.contains(key)) {
+        report.wrong(&at, format!("`{key}` has no default: each [[apps]] table needs its own"));
+    }
+    common(&table, &Shared::default(), report)
+}
+
+fn app(table: &Table, shared: &Shared, taken: &mut Taken, report: &mut Report) -> AppConfig {
+    let name = table.need("name", "name = \"my-app\"", report);
+    let name = name.and_then(|entry| name_of(&entry, taken, report));
+    let listen = table.need("listen", "listen = [\"127.0.0.1:3000\"]", report);
+    let listen = listen.map(|entry| addresses(&entry, taken, report));
+    let routes =
+        table.need("routes", "an [[apps.routes]] table, there is nothing to serve", report);
+    let routes = routes.map(|entry| route::read(&entry, report));
+    let Shared { instances, cpus, timeouts, limits } = common(table, shared, report);
+    AppConfig {
+        name: name.unwrap_or_default(),
+        listen: listen.unwrap_or_default(),
+        instances,
+        cpus,
+        routes: routes.unwrap_or_default(),
+        limits,
+        timeouts,
+    }
+}
+
+fn common(table: &Table, base: &Shared, report: &mut Report) -> Shared {
+    let mut shared = base.clone();
+    if let Some(entry) = table.get("instances") {
+        shared.instances = instances(&entry, report).unwrap_or_default();
+    }
+    if let Some(entry) = table.get("cpus") {
+        let text = entry.text(report);
+        shared.cpus = text.and_then(|text| entry.checked(cpus::parse(text), report));
+    }
+    if let Some(entry) = table.get("timeouts") {
+        shared.timeouts = settings::timeouts(&entry, &base.timeouts, report);
+    }
+    if let Some(entry) = table.get("limits") {
+        shared.limits = settings::limits(&entry, &base.limits, report);
+    }
+    shared
+}
+
+fn name_of(entry: &Entry, taken: &mut Taken, report: &mut Report) -> Option<String> {
+    let name = entry.text(report)?;
+    entry.checked(check_name(name), report)?;
+    if let Some((_, line)) = taken.names.iter().find(|(other, _)| other == name) {
+        entry.wrong(format!("`{name}` is taken by the app on line {line}"), report);
+    }
+    taken.names.push((name.to_owned(), report.line(entry.at.start)));
+    Some(name.to_owned())
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let inner = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+    if name.is_empty() {
+        return Err("the name is empty".to_owned());
+    }
+    if !name.starts_with(|char: char| char.is_ascii_alphabetic()) || !name.chars().all(inner) {
+        return Err(format!(
+            "bad name `{name}`: a letter, then letters, digits, dots, underscores and hyphens"
+        ));
+    }
+    if name.len() > NAME_CHARS_MAX {
+        return Err(format!("the name is too long: at most {NAME_CHARS_MAX} characters"));
+    }
+    if name == "all" {
+        return Err("no app can be named `all`, which means every app".to_owned());
+    }
+    if std::path::Path::new(name).extension().is_some_and(|end| end == "toml") {
+        return Err(format!("bad name `{name}`: what ends in .toml is taken for a file"));
+    }
+    Ok(())
+}
+
+fn instances(entry: &Entry, report: &mut Report) -> Option<Instances> {
+    if entry.is_integer() {
+        let number = entry.integer(report)?;
+        return entry.checked(Instances::try_from(number), report);
+    }
+    match entry.text(report)? {
+        "max" => Some(Instances::Max),
+        text => match text.parse::<i64>() {
+            Ok(number) => {
+                entry.wrong(format!("must be \"max\" or a bare number: write {number}"), report);
+                None
+            }
+            Err(_) => entry.checked(text.parse(), report),
+        },
+    }
+}
+
+fn addresses(entry: &Entry, taken: &mut Taken, report: &mut Report) -> Vec<Address> {
+    let mut addresses = Vec::new();
+    for (item, text) in entry.texts("[\"127.0.0.1:3000\"]", report) {
+        let Some(address) = item.checked(text.parse::<Address>(), report) else { continue };
+        if let Some((_, line)) = taken.addresses.iter().find(|(other, _)| clash(other, &address)) {
+            report.wrong(&item.at, format!("`{text}` is already listened on, see line {line}"));
+        }
+        taken.addresses.push((address.clone(), report.line(item.at.start)));
+        addresses.push(address);
+    }
+    addresses
+}
+
+/// Whether two addresses are one socket; port 0 is a new one each time.
+fn clash(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) => one == other && one.port() != 0,
+        (Address::Unix { path: one, .. }, Address::Unix { path: other, .. }) => one == other,
+        _ => false,
+    }
+}
+
+/// The first address that is listed twice.
+pub(super) fn duplicate(addresses: &[Address]) -> Option<&Address> {
+    let earlier = |(at, address): &(usize, &Address)| {
+        addresses[..*at].iter().any(|other| clash(other, address))
+    };
+    addresses.iter().enumerate().find(earlier).map(|(_, address)| address)
+}
