@@ -3,6 +3,9 @@
 //! One pinned `io_uring` executor per core owns its own reuse-port listener and its own copy of
 //! the application; nothing is shared between cores, so handlers may use `Rc` and `RefCell`.
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod cluster;
 #[cfg(feature = "cli")]
 mod config;

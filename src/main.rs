@@ -1,3 +1,5 @@
 //! The `corelane` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    corelane::cli::main()
+}

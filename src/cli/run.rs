@@ -1,0 +1,97 @@
+//! `corelane run [FILE]`: serve in the foreground.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::args::Overrides;
+use super::exit::Failure;
+use crate::config::Config;
+
+/// What is served if it is there and no file is named.
+const DEFAULT_FILE: &str = "corelane.toml";
+
+/// Serves a file, `./corelane.toml`, or the embedded default.
+pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode, Failure> {
+    let mut config = load(file)?;
+    apply(overrides, &mut config)?;
+    start(config)
+}
+
+/// Serves until it is told to stop.
+pub(crate) fn start(_config: Config) -> Result<ExitCode, Failure> {
+    Err(Failure::Serve("not wired".to_owned()))
+}
+
+fn load(file: Option<&Path>) -> Result<Config, Failure> {
+    let default = Path::new(DEFAULT_FILE);
+    // One that is there but cannot be read is an error, not a reason to serve something else.
+    let config = match file {
+        Some(file) => Config::load(file)?,
+        None if default.symlink_metadata().is_ok() => Config::load(default)?,
+        None => Config::embedded(),
+    };
+    Ok(config)
+}
+
+fn apply(overrides: Overrides, config: &mut Config) -> Result<(), Failure> {
+    let Overrides { listen, instances } = overrides;
+    if listen.is_empty() && instances.is_none() {
+        return Ok(());
+    }
+    if let Some(address) = Config::duplicate(&listen) {
+        let problem = format!("--listen {address} is given twice");
+        return Err(Failure::Usage { problem, hint: "drop one of them" });
+    }
+    let [app] = config.apps.as_mut_slice() else {
+        let problem = "--listen and --instances are for a file with a single app".to_owned();
+        return Err(Failure::Usage { problem, hint: "change the file instead" });
+    };
+    if !listen.is_empty() {
+        app.listen = listen;
+    }
+    app.instances = instances.unwrap_or(app.instances);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Overrides, apply};
+    use crate::config::Config;
+
+    fn overrides(listen: &[&str], instances: Option<&str>) -> Overrides {
+        let listen = listen.iter().map(|text| text.parse().unwrap()).collect();
+        Overrides { listen, instances: instances.map(|text| text.parse().unwrap()) }
+    }
+
+    #[test]
+    fn overrides_replace_what_the_file_says() {
+        let mut config = Config::embedded();
+        apply(overrides(&["[::1]:80", "unix:/run/a.sock"], Some("-1")), &mut config).unwrap();
+        let listen: Vec<_> = config.apps[0].listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["[::1]:80", "unix:/run/a.sock"]);
+        assert_eq!(config.apps[0].instances.to_string(), "-1");
+    }
+
+    #[test]
+    fn without_overrides_nothing_changes() {
+        let mut config = Config::embedded();
+        apply(Overrides::default(), &mut config).unwrap();
+        assert_eq!(config, Config::embedded());
+    }
+
+    #[test]
+    fn refuses_overrides_for_several_apps() {
+        let mut config = Config::embedded();
+        config.apps.push(config.apps[0].clone());
+        assert!(apply(overrides(&["127.0.0.1:1"], None), &mut config).is_err());
+        assert!(apply(overrides(&[], Some("1")), &mut config).is_err());
+        assert!(apply(Overrides::default(), &mut config).is_ok());
+    }
+
+    #[test]
+    fn refuses_an_address_given_twice() {
+        let mut config = Config::embedded();
+        assert!(apply(overrides(&["127.0.0.1:1", "127.0.0.1:1"], None), &mut config).is_err());
+        assert!(apply(overrides(&["127.0.0.1:0", "127.0.0.1:0"], None), &mut config).is_ok());
+    }
+}
