@@ -6,6 +6,7 @@
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+mod app;
 mod cluster;
 #[cfg(feature = "cli")]
 mod config;
@@ -21,4 +22,8 @@ pub use message::{
 };
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
 pub use cluster::{Address, AddressError, Instances, InstancesError};
+pub use app::{
+    App, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, Next, Path,
+    PatternError, Query, Rejection, State, ViaParts, ViaRequest,
+pub use cluster::{Address, AddressError};
 pub use server::{Limits, Timeouts};

@@ -1,0 +1,339 @@
+//! The app: its routes, and the way of a request through them.
+
+use std::any::type_name;
+use std::fmt;
+use std::rc::Rc;
+
+use http::{Method, StatusCode};
+
+use super::builtin::Endpoint;
+use super::call::{Answer, Call};
+use super::handler::Handler;
+use super::middleware::{Next, Target, layer};
+use super::pattern::{Pattern, PatternError};
+use super::respond::IntoResponse;
+use super::state::Scope;
+use super::table::{Choice, Slot, Table, Values, Verb};
+use crate::message::{Captures, Request, Response, Span};
+
+/// An application: routes, their handlers, and what the handlers share.
+///
+/// Each core makes an app of its own, so an app and all that is in it may be `!Send`.
+///
+/// ```
+/// use corelane::{App, Path};
+///
+/// fn app() -> App {
+///     App::new()
+///         .get("/", async || "Hello, Cluster!")
+///         .get("/users/:id", async |Path(id): Path<u64>| format!("user {id}"))
+///         .mount("/admin", App::new().get("/", async || "the admin's page"))
+///         .fallback(async || (http::StatusCode::NOT_FOUND, "nothing here"))
+/// }
+/// # app();
+/// ```
+///
+/// # Paths
+///
+/// Paths are written as in Express 5: `/users/:id` matches one segment or a part of one
+/// (`/:name.json`), `/files/*rest` everything below `/files/`, and `\:` is a literal colon. Both
+/// stand for at least one character. A slash at the end is significant. A path is compared as it
+/// was received, percent-encoded; extractors decode.
+///
+/// If several patterns match, a literal path wins over one with parameters, and that over a
+/// wildcard; among equals the one whose literal part is longer.
+///
+/// # Methods
+///
+/// HEAD is answered by the handler for GET, without the body; OPTIONS with `Allow`; another method
+/// than those of the path with 405 and `Allow`; an unknown path by the [fallback](Self::fallback),
+/// else with 404.
+///
+/// # Panics
+///
+/// The methods that add a route panic if the path is malformed, is taken, cannot be told from
+/// another or has more than eight parameters: the program is wrong, and it should say so when it
+/// starts. [`try_route`](Self::try_route) returns the error instead.
+#[derive(Default)]
+pub struct App {
+    table: Table,
+    fallbacks: Table,
+    scope: Rc<Scope>,
+}
+
+macro_rules! methods {
+    ($($name:ident $method:ident)*) => {$(
+        #[doc = concat!("Answers ", stringify!($method), " on this path.")]
+        ///
+        /// # Panics
+        /// As [`App`] says.
+        #[must_use]
+        #[track_caller]
+        pub fn $name<H, Args>(self, path: &str, handler: H) -> Self
+        where
+            H: Handler<Args>,
+            Args: 'static,
+        {
+            self.route(Method::$method, path, handler)
+        }
+    )*};
+}
+
+impl App {
+    /// An app that answers everything with 404.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    methods! { get GET post POST put PUT delete DELETE patch PATCH head HEAD options OPTIONS }
+
+    /// Answers every method on this path that has no handler of its own.
+    ///
+    /// # Panics
+    /// As [`App`] says.
+    #[must_use]
+    #[track_caller]
+    pub fn any<H, Args>(mut self, path: &str, handler: H) -> Self
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        or_panic(self.add(Verb::Any, path, Endpoint::handler(handler)));
+        self
+    }
+
+    /// Answers this method on this path.
+    ///
+    /// ```
+    /// use corelane::App;
+    /// use http::Method;
+    ///
+    /// let app = App::new().route(Method::TRACE, "/", async || "traced");
+    /// ```
+    ///
+    /// # Panics
+    /// As [`App`] says.
+    #[must_use]
+    #[track_caller]
+    pub fn route<H, Args>(mut self, method: Method, path: &str, handler: H) -> Self
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        or_panic(self.try_route(method, path, handler));
+        self
+    }
+
+    /// Answers this method on this path, for paths that are known at run time only.
+    ///
+    /// # Errors
+    /// The path is malformed, is taken, cannot be told from another or has more than eight
+    /// parameters. The app is as it was.
+    pub fn try_route<H, Args>(
+        &mut self,
+        method: Method,
+        path: &str,
+        handler: H,
+    ) -> Result<(), PatternError>
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        self.add(Verb::One(method), path, Endpoint::handler(handler))
+    }
+
+    /// Answers these methods on this path by a built-in endpoint; without methods, those that are
+    /// usual for it: GET, and POST for an echo.
+    ///
+    /// # Errors
+    /// As [`try_route`](Self::try_route); methods before the one that was refused are added.
+    pub(crate) fn try_endpoint(
+        &mut self,
+        methods: Option<&[Method]>,
+        path: &str,
+        endpoint: &Endpoint,
+    ) -> Result<(), PatternError> {
+        for method in methods.unwrap_or(endpoint.usual_methods()) {
+            self.add(Verb::One(method.clone()), path, endpoint.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the routes of another app, each below `prefix`. Its `/` becomes the prefix
+    /// itself, its fallback answers what it has no route for.
+    ///
+    /// ```
+    /// use corelane::{App, Path};
+    ///
+    /// let users = App::new()
+    ///     .get("/", async || "all users")
+    ///     .get("/:id", async |Path(id): Path<u64>| format!("user {id}"));
+    /// let app = App::new().mount("/users", users); // answers /users and /users/7
+    /// ```
+    ///
+    /// # Panics
+    /// As [`App`] says; or the prefix ends in `/` or in a wildcard.
+    #[must_use]
+    #[track_caller]
+    pub fn mount(mut self, prefix: &str, app: Self) -> Self {
+        or_panic(self.try_mount(prefix, app));
+        self
+    }
+
+    fn try_mount(&mut self, prefix: &str, app: Self) -> Result<(), PatternError> {
+        Pattern::check_prefix(prefix)?;
+        app.scope.mount(Rc::clone(&self.scope));
+        self.table.mount(prefix, app.table)?;
+        self.fallbacks.mount(prefix, app.fallbacks)
+    }
+
+    /// Gives the handlers a value, to be had by the [`State`](crate::State) extractor. A mounted
+    /// app sees its own values first, then those of the app it is mounted in.
+    ///
+    /// # Panics
+    /// There is a value of this type already.
+    #[must_use]
+    #[track_caller]
+    pub fn state<T: 'static>(self, value: T) -> Self {
+        let name = type_name::<T>();
+        assert!(
+            self.scope.insert(value),
+            "the app has a state of type `{name}` already; wrap one of the two in a type of its own"
+        );
+        self
+    }
+
+    /// Puts a middleware around everything that this app answers, 404 and 405 included; the one
+    /// added last is outermost. What a mounted app has no route for is answered, and wrapped, by
+    /// the app it is mounted in. See [`Next`].
+    #[must_use]
+    pub fn wrap<F, R>(self, middleware: F) -> Self
+    where
+        F: AsyncFn(Request, Next) -> R + 'static,
+        R: IntoResponse + 'static,
+    {
+        self.scope.wrap(layer(middleware));
+        self
+    }
+
+    /// Answers what no route matches, instead of 404.
+    ///
+    /// # Panics
+    /// There is a fallback already.
+    #[must_use]
+    #[track_caller]
+    pub fn fallback<H, Args>(mut self, handler: H) -> Self
+    where
+        H: Handler<Args>,
+        Args: 'static,
+    {
+        let endpoint = Endpoint::handler(handler);
+        for path in ["/", "/*rest"] {
+            let pattern = or_panic(Pattern::parse(path));
+            let scope = Rc::clone(&self.scope);
+            let added = self.fallbacks.add(Verb::Any, &pattern, endpoint.clone(), scope);
+            assert!(added.is_ok(), "the app has a fallback already; remove one of the two");
+        }
+        self
+    }
+
+    fn add(&mut self, verb: Verb, path: &str, endpoint: Endpoint) -> Result<(), PatternError> {
+        self.table.add(verb, &Pattern::parse(path)?, endpoint, Rc::clone(&self.scope))
+    }
+
+    /// Answers a request. Allocates nothing but the future of a handler.
+    pub(crate) fn call(&self, request: Request) -> Call {
+        let path = match request.path() {
+            "" if *request.method() == Method::CONNECT => {
+                let text = "501 Not Implemented: this is not a proxy";
+                let response = Response::text(StatusCode::NOT_IMPLEMENTED, text);
+                return Call::unrouted(reply(&self.scope, response, request));
+            }
+            "" if *request.method() == Method::OPTIONS => {
+                return Call::unrouted(reply(&self.scope, self.table.options(), request));
+            }
+            "" => "/",
+            path => path,
+        };
+        let Some((route, values)) = self.table.find(path) else {
+            return Call::unrouted(self.unmatched(request));
+        };
+        match route.choose(request.method()) {
+            Choice::Slot(slot) => {
+                let answer = start(slot, request, values);
+                Call { pattern: Some(Rc::clone(&slot.pattern)), answer }
+            }
+            Choice::Reply(scope, response) => {
+                Call::unrouted(reply(scope.unwrap_or(&self.scope), response, request))
+            }
+        }
+    }
+
+    /// Answers a request on a path that no route has.
+    fn unmatched(&self, request: Request) -> Answer {
+        // A mounted app's fallback answers below its prefix, a slash alone included.
+        let path = match request.path().trim_end_matches('/') {
+            "" => "/",
+            path => path,
+        };
+        let fallback = self.fallbacks.find(path);
+        if let Some(Choice::Slot(slot)) = fallback.map(|(route, _)| route.choose(request.method()))
+        {
+            return enter(slot, request);
+        }
+        let response = Response::text(StatusCode::NOT_FOUND, "404 Not Found");
+        reply(&self.scope, response, request)
+    }
+}
+
+/// Hands the request to the handler of a route.
+fn start(slot: &Slot, mut request: Request, values: Values) -> Answer {
+    if !slot.names.is_empty() {
+        let base = request.path_span().start;
+        let values = values.map(|span| Span { start: base + span.start, end: base + span.end });
+        request.set_captures(Captures::new(Rc::clone(&slot.names), values));
+    }
+    enter(slot, request)
+}
+
+/// Hands the request to a handler, with the states and through the middleware of its app.
+fn enter(slot: &Slot, mut request: Request) -> Answer {
+    offer(&slot.scope, &mut request);
+    match slot.scope.layers() {
+        None => slot.endpoint.call(request),
+        Some(layers) => Next::start(layers, Target::Endpoint(slot.endpoint.clone()), request),
+    }
+}
+
+/// Gives an answer that needs no handler.
+fn reply(scope: &Rc<Scope>, response: Response, mut request: Request) -> Answer {
+    match scope.layers() {
+        None => Answer::Ready(response),
+        Some(layers) => {
+            offer(scope, &mut request);
+            Next::start(layers, Target::Response(response), request)
+        }
+    }
+}
+
+/// Makes the states of an app available to extractors.
+fn offer(scope: &Rc<Scope>, request: &mut Request) {
+    if scope.has_state() {
+        request.extensions_mut().insert(Rc::clone(scope));
+    }
+}
+
+#[track_caller]
+fn or_panic<T>(result: Result<T, PatternError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.table.patterns()).finish()
+    }
+}

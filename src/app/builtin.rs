@@ -1,0 +1,80 @@
+//! Who answers on a route: a handler, or one of the answers that a configuration file can name.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use http::{Method, StatusCode};
+
+use super::call::{Answer, HandlerFuture};
+use super::handler::Handler;
+use crate::message::{Request, Response};
+
+/// Who answers on a route.
+#[derive(Clone)]
+pub(crate) struct Endpoint(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Handler(Rc<dyn Fn(Request) -> HandlerFuture>),
+    Prepared { status: StatusCode, headers: Rc<HeaderMap>, body: Bytes },
+    Echo,
+}
+
+impl Endpoint {
+    pub(super) fn handler<H: Handler<Args>, Args: 'static>(handler: H) -> Self {
+        let handler = Rc::new(handler);
+        let start = move |request| HandlerFuture::new(Rc::clone(&handler).call(request));
+        Self(Kind::Handler(Rc::new(start)))
+    }
+
+    /// Answers one request.
+    pub(super) fn call(&self, request: Request) -> Answer {
+        match &self.0 {
+            Kind::Handler(start) => Answer::Pending(start(request)),
+            Kind::Prepared { status, headers, body } => Answer::Ready(
+                Response::new(body.clone())
+                    .with_status(*status)
+                    .with_shared_headers(Rc::clone(headers)),
+            ),
+            Kind::Echo => Answer::Ready(mirror(request)),
+        }
+    }
+
+    /// The methods it answers, unless others are named.
+    pub(super) fn usual_methods(&self) -> &'static [Method] {
+        match self.0 {
+            Kind::Handler(_) | Kind::Prepared { .. } => &[Method::GET],
+            Kind::Echo => &[Method::POST],
+        }
+    }
+}
+
+/// Always the same answer, prepared once. A body without `Content-Type` is plain text.
+pub(crate) fn respond(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Endpoint {
+    const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+    if !body.is_empty() {
+        headers.entry(CONTENT_TYPE).or_insert(PLAIN);
+    }
+    // Bytes made from a vector allocate their reference count at the first clone: do it now.
+    drop(body.clone());
+    Endpoint(Kind::Prepared { status, headers: Rc::new(headers), body })
+}
+
+/// Sends the client elsewhere.
+pub(crate) fn redirect(to: HeaderValue, status: StatusCode) -> Endpoint {
+    let headers = HeaderMap::from_iter([(LOCATION, to)]);
+    respond(status, headers, Bytes::new())
+}
+
+/// Answers the request's body as it arrives, with the request's `Content-Type`.
+pub(crate) fn echo() -> Endpoint {
+    Endpoint(Kind::Echo)
+}
+
+fn mirror(mut request: Request) -> Response {
+    const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+    let content_type = request.headers().bytes("content-type");
+    let content_type = content_type.and_then(|value| HeaderValue::from_bytes(value).ok());
+    Response::new(request.take_body()).with_content_type(content_type.unwrap_or(BINARY))
+}

@@ -1,0 +1,191 @@
+//! What a handler asks of a request.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::future::Future;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::respond::IntoResponse;
+use crate::message::{Body, BodyError, Peer, Request, Response};
+
+/// An extractor that leaves the body alone, so that several of them can stand side by side.
+///
+/// ```
+/// use corelane::{App, FromRequestParts, Rejection, Request};
+/// use http::StatusCode;
+///
+/// struct ApiKey(String);
+///
+/// impl FromRequestParts for ApiKey {
+///     type Rejection = Rejection;
+///
+///     async fn from_request_parts(request: &mut Request) -> Result<Self, Rejection> {
+///         match request.headers().get("x-api-key") {
+///             Some(key) => Ok(Self(key.to_owned())),
+///             None => Err(Rejection::new(StatusCode::UNAUTHORIZED, "x-api-key is missing")),
+///         }
+///     }
+/// }
+///
+/// let app = App::new().get("/", async |ApiKey(key): ApiKey| format!("you are {key}"));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be extracted from a request without its body",
+    note = "`Path`, `Query`, `State`, `Method` and `Peer` can; what takes the body (`Json`, \
+            `String`, `Bytes`, `Body`, `Request`) must be the last argument of a handler"
+)]
+pub trait FromRequestParts: Sized {
+    /// The answer when it is not there.
+    type Rejection: IntoResponse;
+
+    /// Takes it out of the request.
+    ///
+    /// # Errors
+    /// The rejection is sent as the answer.
+    fn from_request_parts(
+        request: &mut Request,
+    ) -> impl Future<Output = Result<Self, Self::Rejection>>;
+}
+
+/// An extractor that consumes the request, and may read its body: a handler's last argument.
+///
+/// `Via` tells the two ways of extracting apart and can be left out.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be extracted from a request",
+    note = "a handler's last argument is one of `Path`, `Query`, `State`, `Method`, `Peer`, \
+            `Json`, `String`, `Bytes`, `Body`, `Request`, or implements `FromRequest` or \
+            `FromRequestParts`"
+)]
+pub trait FromRequest<Via = ViaRequest>: Sized {
+    /// The answer when it is not there.
+    type Rejection: IntoResponse;
+
+    /// Makes it from the request.
+    ///
+    /// # Errors
+    /// The rejection is sent as the answer.
+    fn from_request(request: Request) -> impl Future<Output = Result<Self, Self::Rejection>>;
+}
+
+/// Marks what implements [`FromRequest`] itself.
+#[derive(Debug)]
+pub enum ViaRequest {}
+
+/// Marks what implements [`FromRequest`] because it implements [`FromRequestParts`].
+#[derive(Debug)]
+pub enum ViaParts {}
+
+impl<T: FromRequestParts> FromRequest<ViaParts> for T {
+    type Rejection = T::Rejection;
+
+    // Not an `async fn`: that keeps its arguments twice in the future.
+    #[expect(clippy::manual_async_fn, reason = "a future half the size")]
+    fn from_request(mut request: Request) -> impl Future<Output = Result<Self, Self::Rejection>> {
+        async move { T::from_request_parts(&mut request).await }
+    }
+}
+
+/// Why an extractor refused: a status, and a sentence for whoever sent the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejection {
+    status: StatusCode,
+    message: Cow<'static, str>,
+}
+
+impl Rejection {
+    /// An answer of this status with this text.
+    pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// The program is wrong, not the request: its author must hear of it.
+    pub(super) fn bug(message: impl Into<Cow<'static, str>>) -> Self {
+        let rejection = Self::new(StatusCode::INTERNAL_SERVER_ERROR, message);
+        tracing::error!(%rejection, "an extractor can never succeed");
+        rejection
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        match self.message {
+            Cow::Borrowed(text) => Response::text(self.status, text),
+            Cow::Owned(text) => Response::text(self.status, text),
+        }
+    }
+}
+
+/// Reads the whole body.
+pub(super) async fn collect(mut request: Request) -> Result<Bytes, Rejection> {
+    request.take_body().collect().await.map_err(|error| {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        let status = match cause {
+            Some(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Some(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Rejection::new(status, error.to_string())
+    })
+}
+
+impl FromRequest for Request {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request) -> Result<Self, Infallible> {
+        Ok(request)
+    }
+}
+
+impl FromRequest for Body {
+    type Rejection = Infallible;
+
+    async fn from_request(mut request: Request) -> Result<Self, Infallible> {
+        Ok(request.take_body())
+    }
+}
+
+impl FromRequest for Bytes {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request) -> Result<Self, Rejection> {
+        collect(request).await
+    }
+}
+
+impl FromRequest for String {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request) -> Result<Self, Rejection> {
+        Self::from_utf8(collect(request).await?.into())
+            .map_err(|_| Rejection::bad_request("the body is not UTF-8"))
+    }
+}
+
+impl FromRequestParts for Method {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(request: &mut Request) -> Result<Self, Infallible> {
+        Ok(request.method().clone())
+    }
+}
+
+impl FromRequestParts for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(request: &mut Request) -> Result<Self, Infallible> {
+        Ok(request.peer())
+    }
+}

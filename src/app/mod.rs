@@ -1,0 +1,40 @@
+//! The application: routes, handlers, what they take out of a request and what they answer.
+//!
+//! A request enters by `App::call`. The `table` finds its route and records the parameters as
+//! ranges into the path; the route's endpoint is a prepared answer (`builtin`), which costs no
+//! allocation, or a `handler`, which costs one: its future. The future runs the extractors
+//! (`extract`, `path`, `query`, `json`, `state`), then the handler, and turns what comes out into
+//! a `Response` (`respond`); an extractor that refuses is answered by its rejection. `middleware`
+//! stands around all of that, if there is any.
+//!
+//! This room sees no socket and spawns nothing: the server polls the future and catches its
+//! panics.
+
+mod application;
+mod builtin;
+mod call;
+mod extract;
+mod handler;
+mod json;
+mod middleware;
+mod path;
+mod pattern;
+mod query;
+mod respond;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use application::App;
+pub(crate) use builtin::{Endpoint, echo, redirect, respond};
+pub(crate) use call::{Answer, Call, HandlerFuture};
+pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest};
+pub use handler::Handler;
+pub use json::Json;
+pub use middleware::Next;
+pub use path::Path;
+pub use pattern::PatternError;
+pub use query::Query;
+pub use respond::{Html, IntoResponse};
+pub use state::State;

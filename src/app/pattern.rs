@@ -1,0 +1,315 @@
+//! The pattern of a route, in Express 5's syntax.
+
+use std::iter::Peekable;
+use std::rc::Rc;
+use std::str::Chars;
+
+use http::Method;
+
+use crate::message::PARAMS_MAX;
+
+/// Why a route could not be added: which one, what is wrong with it, and what to do.
+///
+/// ```
+/// use corelane::App;
+/// use http::Method;
+///
+/// let error = App::new().try_route(Method::GET, "users/:id", async || "hi").unwrap_err();
+/// assert_eq!(error.pattern(), "users/:id");
+/// assert_eq!(error.to_string(), "route \"users/:id\": a path begins with `/`");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("route {pattern:?}: {fault}")]
+pub struct PatternError {
+    pattern: String,
+    fault: Fault,
+}
+
+impl PatternError {
+    pub(super) fn new(pattern: &str, fault: Fault) -> Self {
+        Self { pattern: pattern.to_owned(), fault }
+    }
+
+    /// The pattern that was refused.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+}
+
+/// What is wrong with a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("a path begins with `/`")]
+    Relative,
+    #[error(
+        "`{0}` needs a name of letters, digits and `_`, as in `{0}name`; \
+         for a literal `{0}` write `\\{0}`"
+    )]
+    Unnamed(char),
+    #[error("the name `{0}` is used twice; give each parameter its own")]
+    Repeated(String),
+    #[error("a path has no `{0}`; read the query with the `Query` extractor")]
+    NotPath(char),
+    #[error(
+        "{0:?} never arrives in a path as it is; write it percent-encoded: `{encoded}`",
+        encoded = encode(*.0)
+    )]
+    Raw(char),
+    #[error("`*{0}` must be the whole of the last segment, as in `/files/*{0}`")]
+    WildcardInside(String),
+    #[error(
+        "two parameters in one segment; put a `/` between them, or split the value in the handler"
+    )]
+    Crowded,
+    #[error(
+        "more than {PARAMS_MAX} parameters; match the rest with `*rest` and split it in the handler"
+    )]
+    TooMany,
+    #[error("nothing follows the `\\`; for a literal backslash write `%5C`")]
+    LoneEscape,
+    #[error("{method} is already answered by {with:?}; remove one of the two")]
+    Taken { method: Method, with: String },
+    #[error("every method is already answered by {0:?}; remove one of the two")]
+    AnyTaken(String),
+    #[error("cannot be told from {0:?}; make their literal parts differ, or merge them")]
+    Ambiguous(String),
+    #[error("the router refuses it: {0}")]
+    Refused(String),
+    #[error("a prefix ends neither in `/` nor in a wildcard; write it like `/admin`")]
+    Prefix,
+}
+
+fn encode(c: char) -> String {
+    percent_encoding::utf8_percent_encode(
+        c.encode_utf8(&mut [0; 4]),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string()
+}
+
+/// What a pattern consists of; the order is the order in which routes are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Literal text.
+    Exact,
+    /// Some segments are parameters.
+    Params,
+    /// The last segment stands for any number of segments.
+    Wildcard,
+}
+
+/// A pattern that was found good.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    /// As its author wrote it.
+    pub text: Rc<str>,
+    pub kind: Kind,
+    /// The path itself, if exact; else the pattern in matchit's syntax with its parameters called
+    /// `a`, `b`, ..., so that patterns that differ only in names have one shape.
+    pub shape: String,
+    /// The parameters, in their order.
+    pub names: Rc<[Box<str>]>,
+}
+
+impl Pattern {
+    /// Reads `/users/:id` and `/files/*rest`.
+    pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+        let refuse = |fault| PatternError::new(text, fault);
+        if !text.starts_with('/') {
+            return Err(refuse(Fault::Relative));
+        }
+        let mut parser = Parser::new(text);
+        parser.run().map_err(refuse)?;
+        let Parser { kind, literal, shape, names, .. } = parser;
+        let shape = if kind == Kind::Exact { literal } else { shape };
+        Ok(Self { text: text.into(), kind, shape, names: names.into() })
+    }
+
+    /// The pattern `text` under the prefix of a mount.
+    pub(super) fn under(prefix: &str, text: &str) -> Result<Self, PatternError> {
+        match (prefix, text) {
+            ("/", _) => Self::parse(text),
+            (_, "/") => Self::parse(prefix),
+            _ => Self::parse(&format!("{prefix}{text}")),
+        }
+    }
+
+    /// Checks the prefix of a mount.
+    pub(super) fn check_prefix(prefix: &str) -> Result<(), PatternError> {
+        let pattern = Self::parse(prefix)?;
+        let closed = prefix.len() > 1 && prefix.ends_with('/');
+        if closed || pattern.kind == Kind::Wildcard {
+            return Err(PatternError::new(prefix, Fault::Prefix));
+        }
+        Ok(())
+    }
+}
+
+struct Parser<'a> {
+    rest: Peekable<Chars<'a>>,
+    kind: Kind,
+    literal: String,
+    shape: String,
+    names: Vec<Box<str>>,
+    /// Whether the segment at hand has a parameter.
+    crowded: bool,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            rest: text.chars().peekable(),
+            kind: Kind::Exact,
+            literal: String::new(),
+            shape: String::new(),
+            names: Vec::new(),
+            crowded: false,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Fault> {
+        while let Some(c) = self.rest.next() {
+            match c {
+                ':' => self.parameter()?,
+                '*' => self.wildcard()?,
+                '\\' => {
+                    let escaped = self.rest.next().ok_or(Fault::LoneEscape)?;
+                    self.text(escaped)?;
+                }
+                _ => self.text(c)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, c: char) -> Result<(), Fault> {
+        match c {
+            '?' | '#' => return Err(Fault::NotPath(c)),
+            '{' | '}' => self.shape.push(c),
+            '/' => self.crowded = false,
+            _ if !c.is_ascii_graphic() => return Err(Fault::Raw(c)),
+            _ => {}
+        }
+        self.shape.push(c);
+        self.literal.push(c);
+        Ok(())
+    }
+
+    fn parameter(&mut self) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.crowded, true) {
+            return Err(Fault::Crowded);
+        }
+        let name = self.name(':')?;
+        let letter = self.add(name)?;
+        self.kind = Kind::Params;
+        self.shape.extend(['{', letter, '}']);
+        Ok(())
+    }
+
+    fn wildcard(&mut self) -> Result<(), Fault> {
+        let whole = self.shape.ends_with('/');
+        let name = self.name('*')?;
+        if !whole || self.rest.peek().is_some() {
+            return Err(Fault::WildcardInside(name));
+        }
+        let letter = self.add(name)?;
+        self.kind = Kind::Wildcard;
+        self.shape.extend(['{', '*', letter, '}']);
+        Ok(())
+    }
+
+    fn name(&mut self, sign: char) -> Result<String, Fault> {
+        let mut name = String::new();
+        while let Some(c) = self.rest.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
+            name.push(c);
+        }
+        match name.chars().next() {
+            None => Err(Fault::Unnamed(sign)),
+            Some(first) if first.is_ascii_digit() => Err(Fault::Unnamed(sign)),
+            Some(_) => Ok(name),
+        }
+    }
+
+    /// Records a name and returns the letter that stands for it in the shape.
+    fn add(&mut self, name: String) -> Result<char, Fault> {
+        const LETTERS: [char; PARAMS_MAX] = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+        if self.names.iter().any(|known| **known == *name) {
+            return Err(Fault::Repeated(name));
+        }
+        let letter = *LETTERS.get(self.names.len()).ok_or(Fault::TooMany)?;
+        self.names.push(name.into());
+        Ok(letter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn translates_express_patterns() {
+        let table = [
+            ("/", Kind::Exact, "/", ""),
+            ("/users/", Kind::Exact, "/users/", ""),
+            ("/users/:id", Kind::Params, "/users/{a}", "id"),
+            ("/:year/:month.html", Kind::Params, "/{a}/{b}.html", "year month"),
+            ("/v:version/x", Kind::Params, "/v{a}/x", "version"),
+            ("/files/*rest", Kind::Wildcard, "/files/{*a}", "rest"),
+            ("/:user/*rest", Kind::Wildcard, "/{a}/{*b}", "user rest"),
+            ("/{a}", Kind::Exact, "/{a}", ""),
+            ("/{a}/:b", Kind::Params, "/{{a}}/{a}", "b"),
+            (r"/items\:batch", Kind::Exact, "/items:batch", ""),
+            ("/caf%C3%A9", Kind::Exact, "/caf%C3%A9", ""),
+        ];
+        for (text, kind, shape, names) in table {
+            let pattern = Pattern::parse(text).unwrap();
+            assert_eq!((pattern.kind, &*pattern.shape), (kind, shape), "{text}");
+            assert_eq!(pattern.names.join(" "), names, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_bad_patterns_and_says_what_to_do() {
+        let table = [
+            ("", "a path begins with `/`"),
+            ("users", "a path begins with `/`"),
+            ("*", "a path begins with `/`"),
+            ("/:", "`:` needs a name of letters, digits and `_`, as in `:name`"),
+            ("/:1st", "`:` needs a name"),
+            ("/*", "`*` needs a name of letters, digits and `_`, as in `*name`"),
+            ("/*rest/more", "`*rest` must be the whole of the last segment"),
+            ("/file-*rest", "`*rest` must be the whole of the last segment"),
+            ("/:a-:b", "two parameters in one segment"),
+            ("/:a/:a", "the name `a` is used twice"),
+            ("/x?y=1", "a path has no `?`"),
+            ("/x#y", "a path has no `#`"),
+            ("/café", "write it percent-encoded: `%C3%A9`"),
+            ("/a b", "write it percent-encoded: `%20`"),
+            ("/x\\", "nothing follows the `\\`"),
+            ("/:a/:b/:c/:d/:e/:f/:g/:h/:i", "more than 8 parameters"),
+        ];
+        for (text, message) in table {
+            let error = Pattern::parse(text).unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+            assert!(error.starts_with(&format!("route {text:?}: ")), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn joins_prefix_and_pattern() {
+        let table = [
+            ("/admin", "/", "/admin"),
+            ("/admin", "/users", "/admin/users"),
+            ("/", "/users", "/users"),
+            ("/", "/", "/"),
+            ("/:tenant", "/*rest", "/:tenant/*rest"),
+        ];
+        for (prefix, text, joined) in table {
+            assert_eq!(&*Pattern::under(prefix, text).unwrap().text, joined);
+        }
+        for prefix in ["/admin/", "/*rest", "admin"] {
+            assert!(Pattern::check_prefix(prefix).is_err(), "{prefix}");
+        }
+    }
+}

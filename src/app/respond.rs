@@ -1,0 +1,190 @@
+//! What a handler may return.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::HeaderValue;
+
+use crate::message::{Body, Response};
+
+/// What can be sent as an answer.
+///
+/// | type | status | body, `Content-Type` |
+/// |---|---|---|
+/// | `&'static str`, `String` | 200 | the text, `text/plain; charset=utf-8` |
+/// | `Bytes`, `Vec<u8>`, `Body` | 200 | the bytes, `application/octet-stream` |
+/// | [`Html`] | 200 | the text, `text/html; charset=utf-8` |
+/// | [`Json`](crate::Json) | 200 | JSON, `application/json` |
+/// | `()` | 200 | none |
+/// | `StatusCode` | itself | none |
+/// | `(StatusCode, T)` | the first | that of `T` |
+/// | `Result<T, E>` | that of the one it is | that of the one it is |
+/// | [`Response`] | itself | itself |
+///
+/// ```
+/// use corelane::{App, IntoResponse, Response};
+/// use http::StatusCode;
+///
+/// enum Failure {
+///     NoSuchUser,
+/// }
+///
+/// impl IntoResponse for Failure {
+///     fn into_response(self) -> Response {
+///         match self {
+///             Self::NoSuchUser => (StatusCode::NOT_FOUND, "no such user").into_response(),
+///         }
+///     }
+/// }
+///
+/// async fn user() -> Result<&'static str, Failure> {
+///     Err(Failure::NoSuchUser)
+/// }
+///
+/// let app = App::new().get("/user", user);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as an answer",
+    label = "not an answer",
+    note = "return `&'static str`, `String`, `Bytes`, `Vec<u8>`, `Body`, `Html`, `Json`, `()`, \
+            `StatusCode`, `(StatusCode, T)`, `Response` or a `Result` of two of them",
+    note = "for a type of your own, implement `IntoResponse`"
+)]
+pub trait IntoResponse {
+    /// The answer.
+    fn into_response(self) -> Response;
+}
+
+/// HTML text as an answer.
+///
+/// ```
+/// use corelane::{App, Html};
+///
+/// let app = App::new().get("/", async || Html("<h1>Hello, Cluster!</h1>"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Html<T>(pub T);
+
+impl<T: Into<Body>> IntoResponse for Html<T> {
+    fn into_response(self) -> Response {
+        const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+        Response::new(self.0).with_content_type(HTML)
+    }
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Response {
+        self
+    }
+}
+
+impl IntoResponse for () {
+    fn into_response(self) -> Response {
+        Response::empty(StatusCode::OK)
+    }
+}
+
+impl IntoResponse for Infallible {
+    fn into_response(self) -> Response {
+        match self {}
+    }
+}
+
+impl IntoResponse for StatusCode {
+    fn into_response(self) -> Response {
+        Response::empty(self)
+    }
+}
+
+impl IntoResponse for &'static str {
+    fn into_response(self) -> Response {
+        Response::text(StatusCode::OK, self)
+    }
+}
+
+impl IntoResponse for String {
+    fn into_response(self) -> Response {
+        Response::text(StatusCode::OK, self)
+    }
+}
+
+impl IntoResponse for Cow<'static, str> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Borrowed(text) => text.into_response(),
+            Self::Owned(text) => text.into_response(),
+        }
+    }
+}
+
+impl IntoResponse for Body {
+    fn into_response(self) -> Response {
+        const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+        Response::new(self).with_content_type(BINARY)
+    }
+}
+
+impl IntoResponse for Bytes {
+    fn into_response(self) -> Response {
+        Body::from(self).into_response()
+    }
+}
+
+impl IntoResponse for Vec<u8> {
+    fn into_response(self) -> Response {
+        Body::from(self).into_response()
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
+    fn into_response(self) -> Response {
+        self.1.into_response().with_status(self.0)
+    }
+}
+
+impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
+    fn into_response(self) -> Response {
+        match self {
+            Ok(value) => value.into_response(),
+            Err(error) => error.into_response(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Json;
+
+    #[test]
+    fn answers_with_status_type_and_body() {
+        const PLAIN: &str = "text/plain; charset=utf-8";
+        const BINARY: &str = "application/octet-stream";
+        let fail: Result<(), (StatusCode, &str)> = Err((StatusCode::NOT_FOUND, "no"));
+        let fine: Result<&str, StatusCode> = Ok("yes");
+        let table: Vec<(Response, u16, Option<&str>, &str)> = vec![
+            ("hi".into_response(), 200, Some(PLAIN), "hi"),
+            (String::from("hi").into_response(), 200, Some(PLAIN), "hi"),
+            (Cow::Borrowed("hi").into_response(), 200, Some(PLAIN), "hi"),
+            (Bytes::from("hi").into_response(), 200, Some(BINARY), "hi"),
+            (b"hi".to_vec().into_response(), 200, Some(BINARY), "hi"),
+            (Body::from("hi").into_response(), 200, Some(BINARY), "hi"),
+            (Html("<p>").into_response(), 200, Some("text/html; charset=utf-8"), "<p>"),
+            (Json([1, 2]).into_response(), 200, Some("application/json"), "[1,2]"),
+            (().into_response(), 200, None, ""),
+            (StatusCode::ACCEPTED.into_response(), 202, None, ""),
+            ((StatusCode::CREATED, Json(7)).into_response(), 201, Some("application/json"), "7"),
+            (fail.into_response(), 404, Some(PLAIN), "no"),
+            (fine.into_response(), 200, Some(PLAIN), "yes"),
+            (Response::new("raw").into_response(), 200, None, "raw"),
+        ];
+        for (response, status, content_type, body) in table {
+            assert_eq!(response.status(), status, "{response:?}");
+            let sent = response.default_content_type().map(|value| value.to_str().unwrap());
+            assert_eq!(sent, content_type, "{response:?}");
+            assert_eq!(response.body().as_whole().unwrap(), body);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Which route a path belongs to, and which of its handlers a method.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+
+use http::header::{ALLOW, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use matchit::InsertError;
+
+use super::builtin::Endpoint;
+use super::pattern::{Fault, Kind, Pattern, PatternError};
+use super::state::Scope;
+use crate::message::{PARAMS_MAX, Response, Span};
+
+/// The methods that a route for any method is said to allow.
+const COMMON_METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// One handler in its place.
+#[derive(Clone)]
+pub(super) struct Slot {
+    /// The pattern as its author wrote it.
+    pub pattern: Rc<str>,
+    /// The names of the pattern's parameters.
+    pub names: Rc<[Box<str>]>,
+    /// Who answers.
+    pub endpoint: Endpoint,
+    /// What the handler's app offers to it.
+    pub scope: Rc<Scope>,
+}
+
+/// Which methods a slot answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// This one.
+    One(Method),
+    /// Every method that has no handler of its own.
+    Any,
+}
+
+/// Everything that answers on one path.
+#[derive(Default)]
+pub(super) struct Route {
+    slots: Vec<(Method, Slot)>,
+    any: Option<Slot>,
+    /// `Allow`, ready to be sent.
+    allow: Rc<HeaderMap>,
+}
+
+/// What becomes of a request on this route.
+pub(super) enum Choice<'a> {
+    Slot(&'a Slot),
+    /// The answer to OPTIONS, or to a method that is not answered here; with the scope of the app
+    /// that the route belongs to.
+    Reply(Option<&'a Rc<Scope>>, Response),
+}
+
+impl Route {
+    /// The handler for this method.
+    pub(super) fn choose(&self, method: &Method) -> Choice<'_> {
+        let own = self.slot(method);
+        let of_get = || if *method == Method::HEAD { self.slot(&Method::GET) } else { None };
+        if let Some(slot) = own.or_else(of_get).or(self.any.as_ref()) {
+            return Choice::Slot(slot);
+        }
+        let reply = if *method == Method::OPTIONS {
+            Response::empty(StatusCode::NO_CONTENT)
+        } else {
+            Response::text(StatusCode::METHOD_NOT_ALLOWED, "405 Method Not Allowed")
+        };
+        let scope = self.slots.first().map(|(_, slot)| &slot.scope);
+        Choice::Reply(scope, reply.with_shared_headers(Rc::clone(&self.allow)))
+    }
+
+    fn slot(&self, method: &Method) -> Option<&Slot> {
+        self.slots.iter().find(|(candidate, _)| candidate == method).map(|(_, slot)| slot)
+    }
+
+    fn add(&mut self, verb: Verb, slot: Slot) -> Result<(), PatternError> {
+        let refuse = |fault| Err(PatternError::new(&slot.pattern, fault));
+        match verb {
+            Verb::One(method) => {
+                if let Some(taken) = self.slot(&method) {
+                    let with = taken.pattern.to_string();
+                    return refuse(Fault::Taken { method, with });
+                }
+                self.slots.push((method, slot));
+            }
+            Verb::Any => {
+                if let Some(taken) = &self.any {
+                    return refuse(Fault::AnyTaken(taken.pattern.to_string()));
+                }
+                self.any = Some(slot);
+            }
+        }
+        self.allow = Rc::new(allow(&self.methods()));
+        Ok(())
+    }
+
+    /// The methods answered here, those answered for it included.
+    fn methods(&self) -> Vec<Method> {
+        let mut methods: Vec<Method> =
+            self.slots.iter().map(|(method, _)| method.clone()).collect();
+        if self.any.is_some() {
+            methods.extend(COMMON_METHODS);
+        }
+        if methods.contains(&Method::GET) {
+            methods.push(Method::HEAD);
+        }
+        methods.push(Method::OPTIONS);
+        methods
+    }
+}
+
+/// An `Allow` header: each method once, the common ones first.
+fn allow(methods: &[Method]) -> HeaderMap {
+    let common = COMMON_METHODS.iter().filter(|method| methods.contains(method));
+    let others = methods.iter().filter(|method| !COMMON_METHODS.contains(method));
+    let list: Vec<&str> = common.chain(others).map(Method::as_str).collect();
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&list.join(", ")) {
+        headers.insert(ALLOW, value);
+    }
+    headers
+}
+
+/// All routes. A literal path is tried before patterns with parameters, those before wildcards;
+/// among the latter two, literal segments before parameters, from left to right.
+///
+/// Looking up allocates nothing, with two exceptions of matchit's: a pattern of more than three
+/// parameters, and one that shares the beginning of a segment with another's parameter.
+#[derive(Default)]
+pub(super) struct Table {
+    routes: Vec<Route>,
+    exact: HashMap<Box<str>, usize>,
+    params: matchit::Router<usize>,
+    wildcards: matchit::Router<usize>,
+    /// Which route has which shape, and the pattern that it was first written as.
+    shapes: HashMap<String, (usize, Rc<str>)>,
+}
+
+/// The values of a pattern's parameters: ranges into the path.
+pub(super) type Values = [Span; PARAMS_MAX];
+
+impl Table {
+    /// Adds a handler.
+    pub(super) fn add(
+        &mut self,
+        verb: Verb,
+        pattern: &Pattern,
+        endpoint: Endpoint,
+        scope: Rc<Scope>,
+    ) -> Result<(), PatternError> {
+        let index = self.index_of(pattern)?;
+        let names = Rc::clone(&pattern.names);
+        let slot = Slot { pattern: Rc::clone(&pattern.text), names, endpoint, scope };
+        self.routes[index].add(verb, slot)
+    }
+
+    /// Takes over every handler of a mounted app.
+    pub(super) fn mount(&mut self, prefix: &str, table: Self) -> Result<(), PatternError> {
+        for route in table.routes {
+            let one = route.slots.into_iter().map(|(method, slot)| (Verb::One(method), slot));
+            for (verb, slot) in one.chain(route.any.map(|slot| (Verb::Any, slot))) {
+                let pattern = Pattern::under(prefix, &slot.pattern)?;
+                self.add(verb, &pattern, slot.endpoint, slot.scope)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The route of this path, and the values of its parameters as ranges into the path.
+    pub(super) fn find(&self, path: &str) -> Option<(&Route, Values)> {
+        if let Some(index) = self.exact.get(path) {
+            return Some((&self.routes[*index], Values::default()));
+        }
+        let found = self.params.at(path).or_else(|_| self.wildcards.at(path)).ok()?;
+        let mut values = Values::default();
+        for (span, (_, value)) in values.iter_mut().zip(found.params.iter()) {
+            *span = Span::of(value.as_bytes(), path.as_bytes());
+        }
+        Some((&self.routes[*found.value], values))
+    }
+
+    /// The answer to `OPTIONS *`.
+    pub(super) fn options(&self) -> Response {
+        let mut methods: Vec<Method> = vec![Method::OPTIONS];
+        for method in self.routes.iter().flat_map(Route::methods) {
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
+        Response::empty(StatusCode::NO_CONTENT).with_shared_headers(Rc::new(allow(&methods)))
+    }
+
+    /// The pattern of every route, in the order in which they were first added.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter_map(|route| {
+            let slot = route.slots.first().map(|(_, slot)| slot).or(route.any.as_ref())?;
+            Some(&*slot.pattern)
+        })
+    }
+
+    /// The route of this pattern, made if there is none yet.
+    fn index_of(&mut self, pattern: &Pattern) -> Result<usize, PatternError> {
+        let next = self.routes.len();
+        let shape = pattern.shape.clone();
+        let router = match pattern.kind {
+            Kind::Exact => {
+                let index = *self.exact.entry(shape.into()).or_insert(next);
+                return Ok(self.ensure(index));
+            }
+            Kind::Params => &mut self.params,
+            Kind::Wildcard => &mut self.wildcards,
+        };
+        match self.shapes.entry(shape.clone()) {
+            Entry::Occupied(known) => return Ok(known.get().0),
+            Entry::Vacant(vacant) => match router.insert(shape, next) {
+                Ok(()) => vacant.insert((next, Rc::clone(&pattern.text))),
+                Err(error) => return Err(self.refusal(pattern, error)),
+            },
+        };
+        Ok(self.ensure(next))
+    }
+
+    fn ensure(&mut self, index: usize) -> usize {
+        if index == self.routes.len() {
+            self.routes.push(Route::default());
+        }
+        index
+    }
+
+    fn refusal(&self, pattern: &Pattern, error: InsertError) -> PatternError {
+        let fault = match error {
+            InsertError::Conflict { with } => {
+                let known = self.shapes.get(&with).map(|(_, text)| text.to_string());
+                Fault::Ambiguous(known.unwrap_or(with))
+            }
+            other => Fault::Refused(other.to_string()),
+        };
+        PatternError::new(&pattern.text, fault)
+    }
+}
