@@ -10,6 +10,7 @@ mod app;
 mod cluster;
 #[cfg(feature = "cli")]
 mod config;
+mod h1;
 mod message;
 mod net;
 mod rt;
