@@ -1,0 +1,3 @@
+//! Answers byte for byte.
+
+mod answers;
