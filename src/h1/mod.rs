@@ -1,11 +1,24 @@
 //! HTTP/1.0 and HTTP/1.1 as bytes, after RFC 9110 and RFC 9112: no I/O, no clock, no tasks.
+//!
+//! A connection feeds received bytes to a [`HeadDecoder`], then the body's bytes to a
+//! [`BodyDecoder`], asks [`Framing::of`] how the answer is to be delimited and whether the
+//! connection survives it, and writes the answer's head with [`encode_head`]. Once its buffers are
+//! warm, none of this allocates.
+//!
+//! One rule stands above the others: whatever two parties could read in two ways is refused, with
+//! a [`Refusal`] that names the rule. Nothing is repaired or guessed at.
 
 mod answer;
+mod authority;
 mod body;
 mod chunk;
 mod encode;
+mod facts;
+mod head;
 mod refusal;
+mod request_line;
 mod syntax;
+mod target;
 #[cfg(test)]
 mod tests;
 mod trailer;
@@ -15,4 +28,5 @@ pub(crate) use body::{BodyDecoder, BodyLength, Piece};
 pub(crate) use encode::{
     CHUNK_END, CONTINUE, LAST_CHUNK, encode_chunk, encode_chunk_head, encode_head, encode_refusal,
 };
+pub(crate) use head::{Decoded, HeadDecoder, HeadLimits};
 pub(crate) use refusal::Refusal;
