@@ -3,10 +3,10 @@
 //! One pinned `io_uring` executor per core owns its own reuse-port listener and its own copy of
 //! the application; nothing is shared between cores, so handlers may use `Rc` and `RefCell`.
 
+mod app;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-mod app;
 mod cluster;
 #[cfg(feature = "cli")]
 mod config;
@@ -17,14 +17,13 @@ mod rt;
 mod server;
 mod sys;
 
-pub use cluster::{Address, AddressError, BindError, PlacementError};
+pub use app::{
+    App, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, Next, Path,
+    PatternError, Query, Rejection, State, ViaParts, ViaRequest,
+};
+pub use cluster::{Address, AddressError, BindError, Instances, InstancesError, PlacementError};
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
-pub use cluster::{Address, AddressError, Instances, InstancesError};
-pub use app::{
-    App, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, Next, Path,
-    PatternError, Query, Rejection, State, ViaParts, ViaRequest,
-pub use cluster::{Address, AddressError};
 pub use server::{Limits, Timeouts};
