@@ -15,6 +15,7 @@ mod message;
 mod net;
 mod rt;
 mod server;
+mod stats;
 mod sys;
 
 pub use app::{
