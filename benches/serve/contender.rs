@@ -107,7 +107,7 @@ cpus = "{SERVER_CPU}"
 
 [[apps.routes]]
 path = "/"
-respond = {{ body = "Hello, Cluster!" }}
+respond = {{ status = 200, body = "Hello, Cluster!" }}
 "#
     )
 }

@@ -13,7 +13,10 @@ pub(crate) fn cpu_time(group: u32) -> io::Result<Duration> {
     for process in members(group)? {
         for thread in entries(&process.join("task"))? {
             // "time on cpu, time waiting, slices", the first two in nanoseconds.
-            nanoseconds += first_number(&thread.join("schedstat"))?;
+            let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) else {
+                continue; // It has ended meanwhile.
+            };
+            nanoseconds += leading_number(&schedstat).ok_or_else(|| odd(&thread))?;
         }
     }
     Ok(Duration::from_nanos(nanoseconds))
@@ -56,10 +59,6 @@ fn group_in(stat: &str) -> Option<u32> {
 
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
-}
-
-fn first_number(file: &Path) -> io::Result<u64> {
-    leading_number(&fs::read_to_string(file)?).ok_or_else(|| odd(file))
 }
 
 fn leading_number(text: &str) -> Option<u64> {

@@ -78,6 +78,9 @@ impl Loop {
     }
 
     /// Submits what is queued, lets the kernel work and waits for a completion.
+    ///
+    /// A send mostly completes while it is submitted, so a lone request takes two turns. To wait
+    /// for one completion more would spare the second, but leave a short send without its rest.
     fn turn(&mut self) -> io::Result<()> {
         match self.ring.submit_and_wait(1) {
             Ok(_) => Ok(()),
