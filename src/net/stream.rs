@@ -47,11 +47,12 @@ impl Stream {
         self.driver.with(|core| core.peer_addr(self.key))
     }
 
-    /// Makes it a plain byte stream (`AsyncRead`, `AsyncBufRead`, `AsyncWrite`) that yields `input`
-    /// first. A write may make no progress for `idle`.
-    pub(crate) fn into_io(mut self, input: Vec<u8>, idle: DeadlineKind) -> Self {
+    /// Makes it a plain byte stream: `AsyncRead`, `AsyncBufRead`, `AsyncWrite`. A write may make no
+    /// progress for `idle`.
+    pub(crate) fn into_io(mut self, idle: DeadlineKind) -> Self {
         self.disarm();
-        self.ahead = Some(Box::new(Ahead { input, start: 0, output: Output::default(), idle }));
+        self.ahead =
+            Some(Box::new(Ahead { input: Vec::new(), start: 0, output: Output::default(), idle }));
         self
     }
 
@@ -97,6 +98,10 @@ impl Transport for Stream {
 
     fn disarm(&mut self) {
         self.driver.with(|core| core.disarm(self.key));
+    }
+
+    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.driver.with(|core| core.poll_failure(self.key, cx))
     }
 
     fn shutdown(&mut self) -> io::Result<()> {

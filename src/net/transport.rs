@@ -63,6 +63,10 @@ pub(crate) trait Transport {
         idle: DeadlineKind,
     ) -> Poll<io::Result<()>>;
 
+    /// Waits for the connection to fail; bytes that arrive meanwhile stay where they are, and so
+    /// does the end of what the peer sends, who may still read.
+    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<io::Error>;
+
     /// Sets when waiting to receive ends with `TimedOut`.
     fn arm(&mut self, kind: DeadlineKind);
 

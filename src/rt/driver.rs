@@ -294,6 +294,17 @@ impl Core {
         self.deadlines.kind(duration)
     }
 
+    /// The time as of this turn.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now
+    }
+
+    /// Wakes everybody who waits to receive, so that they look around.
+    pub(crate) fn wake_readers(&mut self) {
+        let readers = self.sockets.iter_mut().filter_map(|(_, socket)| socket.reader.take());
+        self.woken.extend(readers);
+    }
+
     fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         self.queue.enter(wait)?;
         self.clock.update();

@@ -1,12 +1,20 @@
 //! A worker's main future.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::accept::accept;
+use super::core::Core;
 use super::{Limits, Timeouts};
 use crate::app::App;
-use crate::rt::Receiver;
+use crate::net::Listener;
+use crate::rt::{Receiver, sleep, spawn_local};
 use crate::stats::WorkerStats;
+
+/// How often a draining worker looks whether its connections have ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
 /// What a worker serves, and how.
 pub(crate) struct Setup {
@@ -40,8 +48,34 @@ pub(crate) struct Served {
 
 /// Serves until it is told to drain and has done so. `listening` is called once connections are
 /// accepted.
-pub(crate) async fn serve(setup: Setup, listening: impl FnOnce()) -> Served {
+///
+/// # Errors
+/// A listening socket could not be taken.
+pub(crate) async fn serve(setup: Setup, listening: impl FnOnce()) -> std::io::Result<Served> {
+    let Setup { listeners, app, limits, timeouts, stats, orders } = setup;
+    let core = Core::new(app, limits, &timeouts, stats);
+    let listeners = listeners
+        .into_iter()
+        .map(|socket| Listener::new(socket).map(Rc::new))
+        .collect::<Result<Vec<_>, _>>()?;
+    let accepting =
+        listeners.iter().map(|listener| spawn_local(accept(Rc::clone(&core), Rc::clone(listener))));
+    let accepting: Vec<_> = accepting.collect();
     listening();
-    let Order::Drain = setup.orders.recv().await;
-    Served { cut: setup.stats.connections.get() }
+    let Order::Drain = orders.recv().await;
+    listeners.iter().for_each(|listener| listener.stop());
+    for accept in accepting {
+        accept.await;
+    }
+    drain(&core, timeouts.drain).await;
+    Ok(Served { cut: core.stats.connections.get() })
+}
+
+/// Waits until every connection has ended, at most as long as `longest`.
+async fn drain(core: &Core, longest: Duration) {
+    core.drain();
+    let deadline = Instant::now() + longest;
+    while core.stats.connections.get() > 0 && Instant::now() < deadline {
+        sleep(DRAIN_LOOK).await;
+    }
 }

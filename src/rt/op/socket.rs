@@ -32,7 +32,8 @@ enum Receive {
 pub(in crate::rt) struct Socket {
     fd: OwnedFd,
     input: Vec<u8>,
-    reader: Option<Waker>,
+    /// Who waits to receive.
+    pub reader: Option<Waker>,
     /// Operations that the kernel has not finished: the receive, and sends.
     pub in_flight: u32,
     pub deadline: u32,
@@ -112,6 +113,17 @@ impl Core {
             self.alive()?;
             self.receive(key)?;
         }
+        Poll::Pending
+    }
+
+    /// Whether the connection has failed: ready with the error, pending otherwise. Bytes and the
+    /// end, which may be that of one direction only, stay where they are.
+    pub(crate) fn poll_failure(&mut self, key: SocketKey, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let socket = &mut self.sockets[key.0 as usize];
+        if socket.error != 0 {
+            return Poll::Ready(io::Error::from_raw_os_error(socket.error));
+        }
+        socket.reader = Some(cx.waker().clone());
         Poll::Pending
     }
 

@@ -1,0 +1,119 @@
+//! One connection: the small task that waits for its client.
+
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::core::Core;
+use super::exchange::{Job, Outcome};
+use super::linger::linger;
+use super::peer::CompactPeer;
+use crate::message::{Handover, Upgraded};
+use crate::net::{Stream, Transport};
+
+/// An open connection, counted as long as this lives.
+pub(super) struct Open {
+    core: Rc<Core>,
+}
+
+impl Open {
+    /// One more.
+    pub(super) fn new(core: Rc<Core>) -> Self {
+        core.stats.connections.increment();
+        Self { core }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.core.stats.connections.decrement();
+    }
+}
+
+/// Serves a connection from accept to close. Between requests it holds nothing but this future.
+pub(super) async fn converse(open: Open, mut stream: Stream) {
+    let core = &open.core;
+    let Ok(peer) = stream.peer_addr().map(CompactPeer::from) else { return };
+    stream.arm(core.waits.header);
+    let mut fresh = true;
+    loop {
+        let timed_out = match wait(core, &mut stream).await {
+            Ok(()) => false,
+            Err(error) if fresh && error.kind() == io::ErrorKind::TimedOut => true,
+            Err(_) => return,
+        };
+        let mut exchange = core.take_exchange();
+        exchange.start(Job {
+            core: Rc::clone(core),
+            stream,
+            peer: (&peer).into(),
+            fresh,
+            timed_out,
+        });
+        let outcome = poll_fn(|cx| exchange.poll(cx)).await;
+        core.keep_exchange(exchange);
+        match outcome {
+            Outcome::Idle(idle) => stream = idle,
+            Outcome::Closed => return,
+            Outcome::Linger(stream) => return Box::pin(linger(core, stream)).await,
+            Outcome::HandOver(stream, handover, leftover) => {
+                return hand_over(core, stream, handover, leftover).await;
+            }
+        }
+        fresh = false;
+        stream.arm(core.waits.keep_alive);
+    }
+}
+
+/// Waits for the client's next bytes. When the worker begins to drain, the wait is cut short.
+async fn wait(core: &Core, stream: &mut Stream) -> io::Result<()> {
+    let mut leaving = false;
+    poll_fn(|cx| {
+        if core.draining() && !leaving {
+            leaving = true;
+            stream.arm(core.waits.idle_grace);
+        }
+        stream.poll_readable(cx)
+    })
+    .await
+}
+
+/// Gives the connection to the future that an upgrading answer came with.
+async fn hand_over(core: &Core, stream: Stream, handover: Handover, leftover: Bytes) {
+    let io = Upgraded::new(stream.into_io(core.waits.write_idle));
+    let Ok(then) = catch_unwind(AssertUnwindSafe(|| handover.start(io, leftover))) else {
+        return core.stats.panics.increment();
+    };
+    let mut then = Contained { future: Some(then) };
+    poll_fn(|cx| {
+        let Some(future) = &mut then.future else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                core.stats.panics.increment();
+                tracing::error!("the owner of an upgraded connection panicked");
+                Poll::Ready(())
+            }
+        }
+    })
+    .await;
+}
+
+/// A future whose destructor may panic without taking more than its connection along.
+struct Contained {
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        let future = self.future.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            tracing::error!("the owner of an upgraded connection panicked while it was dropped");
+        }
+    }
+}

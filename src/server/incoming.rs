@@ -1,0 +1,170 @@
+//! The body of a request, from the socket to whoever reads it.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::exchange::Line;
+use crate::h1::{BodyDecoder, BodyLength, CONTINUE, Decoded, Refusal};
+use crate::message::{Body, BodyError, Feeder, channel};
+use crate::net::{Output, Transport};
+
+/// Bytes received and not consumed yet.
+#[derive(Default)]
+pub(super) struct Input {
+    pub bytes: Vec<u8>,
+    pub start: usize,
+}
+
+impl Input {
+    /// What has not been consumed.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Whether all has been.
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    /// Drops what has been consumed, to make room.
+    pub(super) fn compact(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+    }
+}
+
+/// A body of which there is more to come.
+pub(super) struct Incoming {
+    feeder: Feeder,
+    decoder: BodyDecoder,
+    expects_continue: bool,
+    waiting: bool,
+    failed: bool,
+}
+
+impl Incoming {
+    /// The body of a request: whole if it has arrived, else fed as it arrives.
+    pub(super) fn open(
+        decoded: &Decoded,
+        max: u64,
+        input: &mut Input,
+    ) -> Result<(Body, Option<Self>), Refusal> {
+        let size = match decoded.length {
+            BodyLength::None => return Ok((Body::empty(), None)),
+            BodyLength::Exact(size) => Some(size),
+            BodyLength::Chunked => None,
+        };
+        let decoder = BodyDecoder::new(decoded.length, max)?;
+        if let Some(size) = size.and_then(|size| usize::try_from(size).ok())
+            && input.rest().len() >= size
+        {
+            let whole = Bytes::copy_from_slice(&input.rest()[..size]);
+            input.start += size;
+            return Ok((whole.into(), None));
+        }
+        let (feeder, reader) = channel();
+        let expects_continue = decoded.expects_continue && input.is_empty();
+        let incoming = Self { feeder, decoder, expects_continue, waiting: false, failed: false };
+        Ok((Body::incoming(reader, size), Some(incoming)))
+    }
+
+    /// Whether somebody waits for more of it.
+    pub(super) fn wanted(&self) -> bool {
+        self.feeder.wanted()
+    }
+
+    /// Hands on one piece of what has arrived, receiving if need be.
+    pub(super) fn poll_feed(
+        &mut self,
+        cx: &mut Context<'_>,
+        line: &mut Line,
+        input: &mut Input,
+        output: &mut Output,
+    ) -> Poll<()> {
+        loop {
+            if self.decode(input, true) {
+                return Poll::Ready(());
+            }
+            if std::mem::take(&mut self.expects_continue) {
+                output.buffer.extend_from_slice(CONTINUE);
+            }
+            let idle = line.core.waits.write_idle;
+            if ready!(line.stream.poll_send(cx, output, idle)).is_err() {
+                self.fail(BodyError::Disconnected);
+                return Poll::Ready(());
+            }
+            if !std::mem::replace(&mut self.waiting, true) {
+                line.stream.arm(line.core.waits.body_idle);
+            }
+            input.compact();
+            let received = ready!(line.stream.poll_receive(cx, &mut input.bytes));
+            self.waiting = false;
+            match received {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    self.fail(BodyError::TimedOut);
+                    return Poll::Ready(());
+                }
+                Ok(0) | Err(_) => {
+                    self.fail(BodyError::Disconnected);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    /// Decodes up to the next payload. False if more bytes are needed.
+    fn decode(&mut self, input: &mut Input, feed: bool) -> bool {
+        loop {
+            if self.failed || self.decoder.is_done() {
+                return true;
+            }
+            let piece = match self.decoder.decode(input.rest()) {
+                Ok(piece) => piece,
+                Err(refusal) => {
+                    let too_large = refusal.status == http::StatusCode::PAYLOAD_TOO_LARGE;
+                    self.fail(if too_large { BodyError::TooLarge } else { BodyError::Malformed });
+                    return true;
+                }
+            };
+            let payload = &input.rest()[piece.payload.clone()];
+            let fed = feed && !payload.is_empty();
+            if fed {
+                self.feeder.push(Bytes::copy_from_slice(payload));
+            }
+            input.start += piece.consumed;
+            if piece.done {
+                self.feeder.end(Ok(()));
+            }
+            if fed || piece.done {
+                return true;
+            }
+            if piece.consumed == 0 {
+                return false;
+            }
+        }
+    }
+
+    fn fail(&mut self, error: BodyError) {
+        self.failed = true;
+        self.feeder.end(Err(error));
+    }
+
+    /// Whether the next request can be read behind this one: its body is, or has already been
+    /// received to its end; or its reader is still at it.
+    pub(super) fn settle(&mut self, input: &mut Input) -> bool {
+        if !self.feeder.abandoned() {
+            return !self.failed;
+        }
+        while !self.failed && !self.decoder.is_done() && self.decode(input, false) {}
+        !self.failed && self.decoder.is_done()
+    }
+
+    /// As [`settle`](Self::settle), but once the answer has been sent nobody reads any more.
+    pub(super) fn finish(mut self, input: &mut Input) -> bool {
+        while !self.failed && !self.decoder.is_done() && self.decode(input, false) {}
+        !self.failed && self.decoder.is_done()
+    }
+}
