@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -31,9 +32,13 @@ pub struct Response {
 
 /// The headers of an answer: its own, or those of a prepared answer that many requests share.
 enum Fields {
-    Own(HeaderMap),
+    /// None, as in most answers: an answer is moved about, and an empty map is not small.
+    None,
+    Own(Box<HeaderMap>),
     Shared(Rc<HeaderMap>),
 }
+
+static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
 /// What an encoder needs of a [`Response`].
 pub(crate) struct Parts {
@@ -49,7 +54,7 @@ impl Response {
         Self {
             status: StatusCode::OK,
             content_type: None,
-            headers: Fields::Own(HeaderMap::new()),
+            headers: Fields::None,
             body: body.into(),
             handover: None,
         }
@@ -125,6 +130,7 @@ impl Response {
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         match &self.headers {
+            Fields::None => &NO_HEADERS,
             Fields::Own(map) => map,
             Fields::Shared(map) => map,
         }
@@ -132,18 +138,24 @@ impl Response {
 
     /// The headers, to be changed.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        if let Fields::None = self.headers {
+            self.headers = Fields::Own(Box::default());
+        }
         if let Fields::Shared(map) = &self.headers {
-            self.headers = Fields::Own(HeaderMap::clone(map));
+            self.headers = Fields::Own(Box::new(HeaderMap::clone(map)));
         }
         match &mut self.headers {
             Fields::Own(map) => map,
-            Fields::Shared(_) => unreachable!("invariant: made its own above"),
+            Fields::None | Fields::Shared(_) => unreachable!("invariant: made its own above"),
         }
     }
 
     /// The `Content-Type` to send, if the headers have none.
     pub(crate) fn default_content_type(&self) -> Option<&HeaderValue> {
         let default = self.content_type.as_ref()?;
+        if let Fields::None = self.headers {
+            return Some(default);
+        }
         (!self.headers().contains_key(header::CONTENT_TYPE)).then_some(default)
     }
 

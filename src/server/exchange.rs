@@ -18,13 +18,17 @@ use bytes::Bytes;
 use super::core::Core;
 use super::incoming::{Incoming, Input};
 use super::outgoing;
-use crate::app::{Answer, Call};
-use crate::h1::{Asked, Decoded, HeadDecoder, Refusal, encode_refusal};
+use crate::app::{Answer, HandlerFuture};
+use crate::h1::{
+    After, Asked, Decoded, Framing, HeadDecoder, Refusal, encode_head, encode_refusal,
+};
 use crate::message::{Handover, Head, Peer, Request, Response};
 use crate::net::{Output, Stream, Transport};
 
 /// Answers are sent when so many bytes of them have been queued, pipelined or not.
 const OUTPUT_MAX: usize = 64 * 1024;
+/// A body up to this size is copied behind its head, in bytes; a larger one is sent as it is.
+pub(super) const COPIED_MAX: usize = 16 * 1024;
 /// A head's memory is kept for the next request up to this size, in bytes.
 const HEAD_KEPT_MAX: usize = 4096;
 
@@ -144,60 +148,125 @@ impl Dialogue {
     /// The loop: a head, its answer, the next head; until nothing more has been received.
     async fn converse(&mut self, line: &mut Line, mut armed: bool) -> End {
         loop {
-            let decoded = match self.next_head(line, armed).await {
-                Ok(decoded) => decoded,
-                Err(end) => return end,
+            let decoded = match self.decode_head(line) {
+                Ok(Some(decoded)) => decoded,
+                Ok(None) => match self.receive_more(line, &mut armed).await {
+                    None => continue,
+                    Some(end) => return end,
+                },
+                Err(refusal) => return self.refuse(line, refusal).await,
             };
-            if let Some(end) = self.answer(line, decoded).await {
+            line.core.stats.requests.increment();
+            self.input.start += decoded.consumed;
+            armed = false;
+            let end = match poll_fn(|cx| Poll::Ready(self.answer_now(cx, line, &decoded))).await {
+                Now::Queued if !self.is_full(line) => None,
+                Now::Queued => self.flush(line).await.err().map(|_| End::Close),
+                now => self.answer(line, decoded, now).await,
+            };
+            if let Some(end) = end {
                 return end;
             }
-            armed = false;
         }
     }
 
-    /// Reads one head. `armed` says that its deadline is running.
-    async fn next_head(&mut self, line: &mut Line, mut armed: bool) -> Result<Decoded, End> {
-        loop {
-            let limits = &line.core.head_limits;
-            let head = fresh_head(&mut self.head);
-            match self.decoder.decode(self.input.rest(), limits, head) {
-                Ok(Some(decoded)) => return Ok(decoded),
-                Ok(None) => {}
-                Err(refusal) => return Err(self.refuse(line, refusal).await),
+    fn decode_head(&mut self, line: &Line) -> Result<Option<Decoded>, Refusal> {
+        let head = fresh_head(&mut self.head);
+        self.decoder.decode(self.input.rest(), &line.core.head_limits, head)
+    }
+
+    /// Sends what is queued, then receives more of a head. `armed` says that its deadline is
+    /// running.
+    async fn receive_more(&mut self, line: &mut Line, armed: &mut bool) -> Option<End> {
+        if !self.output.is_empty() && self.flush(line).await.is_err() {
+            return Some(End::Close);
+        }
+        let begun = !self.input.is_empty();
+        if !begun && self.input.start > 0 {
+            return Some(End::Idle);
+        }
+        if begun && !std::mem::replace(armed, true) {
+            line.stream.arm(line.core.waits.header);
+        }
+        self.input.compact();
+        match poll_fn(|cx| line.stream.poll_receive(cx, &mut self.input.bytes)).await {
+            Ok(1..) => None,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Some(self.refuse(line, Refusal::HEAD_TIMED_OUT).await)
             }
-            if !self.output.is_empty() {
-                self.flush(line).await.map_err(|_| End::Close)?;
-            }
-            let begun = !self.input.is_empty();
-            if !begun && self.input.start > 0 {
-                return Err(End::Idle);
-            }
-            if begun && !std::mem::replace(&mut armed, true) {
-                line.stream.arm(line.core.waits.header);
-            }
-            self.input.compact();
-            match poll_fn(|cx| line.stream.poll_receive(cx, &mut self.input.bytes)).await {
-                Ok(1..) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(self.refuse(line, Refusal::HEAD_TIMED_OUT).await);
-                }
-                Ok(0) | Err(_) => return Err(End::Close),
-            }
+            Ok(0) | Err(_) => Some(End::Close),
         }
     }
 
-    /// Answers one request, or ends the dialogue.
-    async fn answer(&mut self, line: &mut Line, decoded: Decoded) -> Option<End> {
-        line.core.stats.requests.increment();
-        self.input.start += decoded.consumed;
+    /// Answers, if neither the request nor the answer takes any waiting. Nearly all do not, and
+    /// this is the path that is worth its speed: nothing on it is moved into a future.
+    fn answer_now(&mut self, cx: &mut Context<'_>, line: &mut Line, decoded: &Decoded) -> Now {
         let max = line.core.limits.body_bytes;
-        let (body, mut incoming) = match Incoming::open(&decoded, max, &mut self.input) {
+        let (body, incoming) = match Incoming::open(decoded, max, &mut self.input) {
             Ok(opened) => opened,
-            Err(refusal) => return Some(self.refuse(line, refusal).await),
+            Err(refusal) => return Now::Refused(refusal),
         };
         let request = Request::new(Rc::clone(&self.head), line.peer, body);
+        let app = &line.core.app;
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            let mut future = match app.call(request).answer {
+                Answer::Ready(response) => return Called::Answered(response),
+                Answer::Pending(future) => future,
+            };
+            match Pin::new(&mut future).poll(cx) {
+                Poll::Ready(response) => Called::Answered(response),
+                Poll::Pending => Called::Waiting(future),
+            }
+        }));
+        match called {
+            Ok(Called::Answered(response)) if incoming.is_none() => {
+                self.queue_now(line, response, decoded.asked)
+            }
+            Ok(Called::Answered(response)) => {
+                Now::Handled(Handled::Answered(response), incoming.map(Box::new))
+            }
+            Ok(Called::Waiting(future)) => Now::Waiting(future, incoming.map(Box::new)),
+            Err(_) => {
+                line.core.stats.panics.increment();
+                Now::Handled(Handled::Panicked, incoming.map(Box::new))
+            }
+        }
+    }
+
+    /// Queues an answer that is small and whole and leaves the connection open.
+    fn queue_now(&mut self, line: &Line, response: Response, asked: Asked) -> Now {
+        let small = response.body().as_whole().is_some_and(|body| body.len() <= COPIED_MAX);
+        let plain = small && !response.upgrades() && !response.status().is_informational();
+        if !plain || line.core.draining() {
+            return Now::Handled(Handled::Answered(response), None);
+        }
+        let framing = Framing::of(asked, &response);
+        if framing.after != After::Persist {
+            return Now::Handled(Handled::Answered(response), None);
+        }
+        encode_head(&mut self.output.buffer, &response, &framing, &line.core.date());
+        if let Some(body) = response.body().as_whole()
+            && framing.sends_body
+        {
+            self.output.buffer.extend_from_slice(body);
+        }
+        self.queued += 1;
+        Now::Queued
+    }
+
+    /// Answers a request that takes waiting, or ends the dialogue.
+    async fn answer(&mut self, line: &mut Line, decoded: Decoded, now: Now) -> Option<End> {
+        let (handled, mut incoming) = match now {
+            Now::Queued => return None,
+            Now::Refused(refusal) => return Some(self.refuse(line, refusal).await),
+            Now::Handled(handled, incoming) => (handled, incoming),
+            Now::Waiting(mut future, mut incoming) => {
+                let poll = |cx: &mut Context<'_>| Pin::new(&mut future).poll(cx);
+                (self.drive(line, &mut incoming, poll).await, incoming)
+            }
+        };
         let mut asked = decoded.asked;
-        let response = match self.handle(line, request, &mut incoming).await {
+        let response = match handled {
             Handled::Answered(response) => admissible(response, asked),
             Handled::Panicked => {
                 asked.keep_alive = false;
@@ -223,33 +292,12 @@ impl Dialogue {
         }
     }
 
-    /// Lets the application answer.
-    async fn handle(
-        &mut self,
-        line: &mut Line,
-        request: Request,
-        incoming: &mut Option<Incoming>,
-    ) -> Handled {
-        let core = Rc::clone(&line.core);
-        let Ok(Call { answer, .. }) = catch_unwind(AssertUnwindSafe(|| core.app.call(request)))
-        else {
-            core.stats.panics.increment();
-            return Handled::Panicked;
-        };
-        match answer {
-            Answer::Ready(response) => Handled::Answered(response),
-            Answer::Pending(mut future) => {
-                self.drive(line, incoming, |cx| Pin::new(&mut future).poll(cx)).await
-            }
-        }
-    }
-
     /// Polls application code. While it waits, its request's body is fed to it, queued answers are
     /// sent, and the connection is watched.
     pub(super) async fn drive<T>(
         &mut self,
         line: &mut Line,
-        incoming: &mut Option<Incoming>,
+        incoming: &mut Option<Box<Incoming>>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Handled<T> {
         poll_fn(|cx| {
@@ -279,11 +327,13 @@ impl Dialogue {
     /// Notes that an answer has been queued, and sends what is queued if that is enough.
     pub(super) async fn queue(&mut self, line: &mut Line) -> io::Result<()> {
         self.queued += 1;
-        let full = self.queued >= line.core.limits.pipeline || self.output.tail.is_some();
-        if full || self.output.buffer.len() >= OUTPUT_MAX {
-            return self.flush(line).await;
-        }
-        Ok(())
+        if self.is_full(line) { self.flush(line).await } else { Ok(()) }
+    }
+
+    fn is_full(&self, line: &Line) -> bool {
+        self.queued >= line.core.limits.pipeline
+            || self.output.tail.is_some()
+            || self.output.buffer.len() >= OUTPUT_MAX
     }
 
     /// Sends what is queued.
@@ -313,6 +363,23 @@ impl Dialogue {
             self.head = Rc::default();
         }
     }
+}
+
+/// What came of a request at once.
+enum Now {
+    /// Its answer is queued.
+    Queued,
+    /// No handler will see it.
+    Refused(Refusal),
+    /// There is an answer, which takes waiting to send; or there will be none.
+    Handled(Handled, Option<Box<Incoming>>),
+    /// Its handler waits.
+    Waiting(HandlerFuture, Option<Box<Incoming>>),
+}
+
+enum Called {
+    Answered(Response),
+    Waiting(HandlerFuture),
 }
 
 /// What application code came to.

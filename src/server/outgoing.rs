@@ -3,13 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
-use super::exchange::{Dialogue, End, Handled, Line};
+use super::exchange::{COPIED_MAX, Dialogue, End, Handled, Line};
 use super::incoming::Incoming;
 use crate::h1::{After, AnswerLength, Asked, Framing, LAST_CHUNK, encode_chunk, encode_head};
 use crate::message::{Body, Parts, Response};
-
-/// A body up to this size is copied behind its head, in bytes; a larger one is sent as it is.
-const COPIED_MAX: usize = 16 * 1024;
 
 /// The answer to a request whose handler panicked.
 pub(super) fn internal_error() -> Response {
@@ -29,7 +26,7 @@ impl Dialogue {
         line: &mut Line,
         response: Response,
         asked: Asked,
-        incoming: &mut Option<Incoming>,
+        incoming: &mut Option<Box<Incoming>>,
     ) -> Option<End> {
         let framing = Framing::of(asked, &response);
         encode_head(&mut self.output.buffer, &response, &framing, &line.core.date());
@@ -69,7 +66,7 @@ impl Dialogue {
         line: &mut Line,
         mut body: Body,
         length: AnswerLength,
-        incoming: &mut Option<Incoming>,
+        incoming: &mut Option<Box<Incoming>>,
     ) -> bool {
         let mut left = match length {
             AnswerLength::Known(length) => Some(length),
