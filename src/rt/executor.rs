@@ -86,7 +86,7 @@ where
     let made = catch_unwind(|| make(options));
     let executor = made.map_err(|payload| End::Start(Fault::from_payload(&*payload).message))??;
     let driver = Driver::new().map_err(|error| End::Start(error.to_string()))?;
-    let tasks = Rc::new(Tasks::default());
+    let tasks = Tasks::new(Rc::clone(&driver));
     let installed = driver.install();
     tasks.install();
     let result = Rc::new(Cell::new(None));

@@ -18,8 +18,8 @@ use super::Driver;
 use super::executor::Fault;
 
 /// The tasks of one executor's life.
-#[derive(Default)]
 pub(super) struct Tasks {
+    driver: Rc<Driver>,
     running: RefCell<Slab<Option<glommio::Task<()>>>>,
     fault: RefCell<Option<Fault>>,
     closed: Cell<bool>,
@@ -30,6 +30,12 @@ thread_local! {
 }
 
 impl Tasks {
+    /// None yet.
+    pub(super) fn new(driver: Rc<Driver>) -> Rc<Self> {
+        let (running, fault, closed) = Default::default();
+        Rc::new(Self { driver, running, fault, closed })
+    }
+
     /// Makes this the thread's table.
     pub(super) fn install(self: &Rc<Self>) {
         CURRENT.set(Rc::downgrade(self));
@@ -65,8 +71,7 @@ pin_project! {
         #[pin]
         future: Option<F>,
         tasks: Rc<Tasks>,
-        driver: Rc<Driver>,
-        id: usize,
+        id: u32,
     }
 
     impl<F: Future> PinnedDrop for Guarded<F> {
@@ -91,14 +96,14 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.as_mut().project();
-        this.driver.count_poll();
+        this.tasks.driver.count_poll();
         let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => {}
             Err(payload) => this.tasks.fail(Fault::from_payload(&*payload)),
         }
-        let done = this.tasks.running.borrow_mut().try_remove(*this.id).flatten();
+        let done = this.tasks.running.borrow_mut().try_remove(*this.id as usize).flatten();
         self.discard();
         // The handle of a task that is over cancels nothing, but it must not be dropped while the
         // task still runs.
@@ -117,12 +122,12 @@ pub(crate) fn spawn_detached(future: impl Future<Output = ()> + 'static) {
         return;
     }
     let id = tasks.running.borrow_mut().insert(None);
-    let guarded =
-        Guarded { future: Some(future), tasks: Rc::clone(&tasks), driver: Driver::current(), id };
+    let id = u32::try_from(id).expect("invariant: fewer tasks than memory has room for");
+    let guarded = Guarded { future: Some(future), tasks: Rc::clone(&tasks), id };
     // glommio polls the task at once: it may be over when this returns, and its id in other hands
     // only if somebody was spawned after that, which finds its own place filled.
     let task = glommio::spawn_local(guarded);
-    match tasks.running.borrow_mut().get_mut(id) {
+    match tasks.running.borrow_mut().get_mut(id as usize) {
         Some(place @ None) => *place = Some(task),
         _ => drop(task.detach()),
     }

@@ -53,6 +53,6 @@ async fn turn_away(core: Rc<Core>, mut stream: Stream) {
     encode_refusal(&mut output.buffer, Refusal::OVERLOADED, &core.date());
     let idle = core.waits.write_idle;
     if poll_fn(|cx| stream.poll_send(cx, &mut output, idle)).await.is_ok() {
-        linger(&core, stream).await;
+        linger(core, stream).await;
     }
 }

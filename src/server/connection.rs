@@ -10,7 +10,7 @@ use std::task::Poll;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::exchange::{Job, Outcome};
+use super::exchange::{Exchange, Job, Outcome};
 use super::linger::linger;
 use super::peer::CompactPeer;
 use crate::message::{Handover, Upgraded};
@@ -35,38 +35,51 @@ impl Drop for Open {
     }
 }
 
-/// Serves a connection from accept to close. Between requests it holds nothing but this future.
+/// Serves a connection from accept to close. Between requests it holds nothing but this future,
+/// which is kept small: what only some connections come to is boxed when they do.
 pub(super) async fn converse(open: Open, mut stream: Stream) {
     let core = &open.core;
     let Ok(peer) = stream.peer_addr().map(CompactPeer::from) else { return };
     stream.arm(core.waits.header);
     let mut fresh = true;
-    loop {
+    let last = loop {
         let timed_out = match wait(core, &mut stream).await {
             Ok(()) => false,
             Err(error) if fresh && error.kind() == io::ErrorKind::TimedOut => true,
             Err(_) => return,
         };
         let mut exchange = core.take_exchange();
-        exchange.start(Job {
-            core: Rc::clone(core),
-            stream,
-            peer: (&peer).into(),
-            fresh,
-            timed_out,
-        });
-        let outcome = poll_fn(|cx| exchange.poll(cx)).await;
-        core.keep_exchange(exchange);
-        match outcome {
-            Outcome::Idle(idle) => stream = idle,
-            Outcome::Closed => return,
-            Outcome::Linger(stream) => return Box::pin(linger(core, stream)).await,
-            Outcome::HandOver(stream, handover, leftover) => {
-                return hand_over(core, stream, handover, leftover).await;
-            }
+        exchange.start(job(core, stream, &peer, fresh, timed_out));
+        poll_fn(|cx| exchange.poll(cx)).await;
+        match finish(core, exchange) {
+            Ok(idle) => stream = idle,
+            Err(None) => return,
+            Err(Some(last)) => break last,
         }
         fresh = false;
         stream.arm(core.waits.keep_alive);
+    };
+    last.await;
+}
+
+fn job(core: &Rc<Core>, stream: Stream, peer: &CompactPeer, fresh: bool, timed_out: bool) -> Job {
+    Job { core: Rc::clone(core), stream, peer: peer.into(), fresh, timed_out }
+}
+
+/// What the last of a connection takes.
+type Last = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The connection, if it waits for its next request; else what is left to do.
+fn finish(core: &Rc<Core>, exchange: Exchange) -> Result<Stream, Option<Last>> {
+    let outcome = exchange.outcome();
+    core.keep_exchange(exchange);
+    match outcome {
+        Outcome::Idle(stream) => Ok(stream),
+        Outcome::Closed => Err(None),
+        Outcome::Linger(stream) => Err(Some(Box::pin(linger(Rc::clone(core), stream)))),
+        Outcome::HandOver(stream, handover, leftover) => {
+            Err(Some(Box::pin(hand_over(Rc::clone(core), stream, handover, leftover))))
+        }
     }
 }
 
@@ -84,7 +97,7 @@ async fn wait(core: &Core, stream: &mut Stream) -> io::Result<()> {
 }
 
 /// Gives the connection to the future that an upgrading answer came with.
-async fn hand_over(core: &Core, stream: Stream, handover: Handover, leftover: Bytes) {
+async fn hand_over(core: Rc<Core>, stream: Stream, handover: Handover, leftover: Bytes) {
     let io = Upgraded::new(stream.into_io(core.waits.write_idle));
     let Ok(then) = catch_unwind(AssertUnwindSafe(|| handover.start(io, leftover))) else {
         return core.stats.panics.increment();

@@ -66,6 +66,7 @@ pub(super) struct Exchange {
 struct Desk {
     job: Cell<Option<Job>>,
     outcome: Cell<Option<Outcome>>,
+    done: Cell<bool>,
 }
 
 impl Exchange {
@@ -79,6 +80,7 @@ impl Exchange {
                 let job = poll_fn(|_| own.job.take().map_or(Poll::Pending, Poll::Ready)).await;
                 let outcome = dialogue.work(job).await;
                 own.outcome.set(Some(outcome));
+                own.done.set(true);
             }
         });
         Self { future, desk }
@@ -89,11 +91,17 @@ impl Exchange {
         self.desk.job.set(Some(job));
     }
 
-    /// Works on the job.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// Works on the job until it has an outcome.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // It never ends, so there is nothing to be ready.
         let _ = self.future.as_mut().poll(cx);
-        self.desk.outcome.take().map_or(Poll::Pending, Poll::Ready)
+        if self.desk.done.get() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The outcome of the job that is done.
+    pub(super) fn outcome(&self) -> Outcome {
+        self.desk.done.set(false);
+        self.desk.outcome.take().unwrap_or(Outcome::Closed)
     }
 }
 

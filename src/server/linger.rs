@@ -19,11 +19,11 @@ const DISCARD_MAX: usize = 64 * 1024;
 const LINGERING_MAX: usize = 1024;
 
 /// Closes the stream, lingering.
-pub(super) async fn linger(core: &Rc<Core>, mut stream: Stream) {
+pub(super) async fn linger(core: Rc<Core>, mut stream: Stream) {
     if core.lingering.get() >= LINGERING_MAX || stream.shutdown().is_err() {
         return;
     }
-    let _count = Count::new(Rc::clone(core));
+    let _count = Count::new(Rc::clone(&core));
     stream.arm(core.waits.linger);
     let mut discarded = 0;
     while discarded < DISCARD_MAX {
