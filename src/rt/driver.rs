@@ -447,7 +447,7 @@ impl Clock {
 #[cfg(test)]
 impl Core {
     /// How many sockets, sends, listeners and reads there are.
-    pub(super) fn census(&self) -> (usize, usize, usize, usize) {
+    pub(crate) fn census(&self) -> (usize, usize, usize, usize) {
         (self.sockets.len(), self.sends.len(), self.accepts.len(), self.reads.len())
     }
 }

@@ -17,9 +17,6 @@ mod ring;
 mod task;
 mod timer;
 
-#[cfg(test)]
-mod tests;
-
 pub use blocking::{BlockingError, spawn_blocking};
 pub(crate) use deadline::Kind as DeadlineKind;
 pub(crate) use driver::Driver;

@@ -134,7 +134,7 @@ impl Core {
 #[cfg(test)]
 impl Core {
     /// How many accepted connections nobody has asked for yet.
-    pub(in crate::rt) fn accepted_waiting(&self) -> usize {
+    pub(crate) fn accepted_waiting(&self) -> usize {
         self.accepts.iter().map(|(_, accept)| accept.ready.len()).sum()
     }
 }

@@ -293,7 +293,7 @@ pub(super) fn key_of(index: usize) -> u32 {
 #[cfg(test)]
 impl Core {
     /// How many bytes wait to be read, of all sockets.
-    pub(in crate::rt) fn input_len(&self) -> usize {
+    pub(crate) fn input_len(&self) -> usize {
         self.sockets.iter().map(|(_, socket)| socket.input.len()).sum()
     }
 }

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::net::{Listener, Output, Stream, Transport};
+use crate::rt::{
+    Driver, End, File, Options, Sender, mailbox, run, sleep, spawn_blocking, spawn_detached,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
