@@ -22,7 +22,10 @@ pub use app::{
     App, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, Next, Path,
     PatternError, Query, Rejection, State, ViaParts, ViaRequest,
 };
-pub use cluster::{Address, AddressError, BindError, Instances, InstancesError, PlacementError};
+pub use cluster::{
+    Address, AddressError, BindError, Cluster, ClusterHandle, Event, ExitReason, Instances,
+    InstancesError, PlacementError, StartError, Stopped, SupervisorPanic,
+};
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };

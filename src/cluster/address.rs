@@ -1,5 +1,6 @@
 //! Where a cluster listens.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -80,6 +81,29 @@ fn unix(rest: &str) -> Result<Address, &'static str> {
         return Err("the path of a Unix socket must be at most 107 bytes long");
     }
     Ok(Address::Unix { path: PathBuf::from(path), mode })
+}
+
+impl TryFrom<&str> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: &str) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+/// So that a function may take whatever can become an [`Address`], also what always can.
+impl From<Infallible> for AddressError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl From<SocketAddr> for Address {

@@ -47,6 +47,13 @@ pub struct InstancesError {
     problem: &'static str,
 }
 
+/// This many; 0 is [`Max`](Instances::Max).
+impl From<usize> for Instances {
+    fn from(count: usize) -> Self {
+        NonZeroUsize::new(count).map_or(Self::Max, Self::Exactly)
+    }
+}
+
 impl TryFrom<i64> for Instances {
     type Error = InstancesError;
 

@@ -23,7 +23,7 @@ const BACKLOG: i32 = 4096;
 const UNPRIVILEGED_PORT: u16 = 1024;
 
 /// The sockets of all addresses of a cluster.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Listeners {
     groups: Vec<Group>,
 }
@@ -162,6 +162,7 @@ impl Group {
     }
 
     /// The descriptors, in the order of their index.
+    #[cfg(test)]
     pub(crate) fn sockets(&self) -> &[OwnedFd] {
         &self.sockets
     }

@@ -50,14 +50,14 @@ impl Placement {
         Ok(Self { cpus, workers })
     }
 
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// The CPU of a worker, for good: scaling moves no worker.
     pub(crate) fn cpu_of(&self, worker: usize) -> usize {
         self.cpus[worker % self.cpus.len()]
-    }
-
-    /// The CPUs in use, in the order of the workers, as people write them.
-    pub(crate) fn cpus(&self) -> String {
-        cpu::list(&self.cpus[..self.workers.min(self.cpus.len())])
     }
 
     /// What to tell the operator, if workers share CPUs.
@@ -109,12 +109,5 @@ mod tests {
             place(3).warning().unwrap(),
             "3 workers share CPUs 0,1: more workers than CPUs gain nothing"
         );
-    }
-
-    #[test]
-    fn says_which_cpus_are_in_use() {
-        for (workers, cpus) in [(1, "0"), (2, "0,1"), (9, "0-3")] {
-            assert_eq!(Placement::new(&[0, 1, 2, 3], None, workers).unwrap().cpus(), cpus);
-        }
     }
 }

@@ -1,0 +1,241 @@
+//! What a cluster is to be, and its start.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use super::error::StartError;
+use super::event::Event;
+use super::handle::ClusterHandle;
+use super::listen::Listeners;
+use super::placement::Placement;
+use super::supervisor::{Observers, Supervisor};
+use super::worker::Plan;
+use super::{Address, AddressError, Instances};
+use crate::app::App;
+use crate::server::{Limits, Timeouts};
+use crate::sys::cpu::AllowedCpus;
+use crate::sys::uring;
+
+/// One pinned worker per CPU, each with its own listening sockets and its own [`App`], and a
+/// supervisor that restarts those that panic.
+///
+/// A program runs it, as in the first example; see [`run`](Self::run). A program that has other
+/// things to do spawns it:
+///
+/// ```no_run
+/// use corelane::{App, Cluster, Exit};
+///
+/// fn app() -> App {
+///     App::new().get("/", async || "Hello, Cluster!")
+/// }
+///
+/// fn main() -> Exit {
+///     Cluster::new(app).listen("0.0.0.0:3000").run()
+/// }
+/// ```
+///
+/// ```no_run
+/// # use corelane::{App, Cluster};
+/// # fn app() -> App { App::new() }
+/// let handle = Cluster::new(app).listen("127.0.0.1:0").instances(2).spawn()?;
+/// println!("listening on {}", handle.addresses()[0]);
+/// handle.shutdown()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a cluster does nothing until it is run or spawned"]
+pub struct Cluster {
+    name: String,
+    plan: Plan,
+    addresses: Vec<Address>,
+    /// The first address that was none.
+    refused: Option<AddressError>,
+    instances: Instances,
+    cpus: Option<Vec<usize>>,
+    observers: Observers,
+}
+
+impl Cluster {
+    /// A cluster of what `factory` makes. Each worker calls it on its own core, again whenever it
+    /// is restarted, so an app and everything in it may be `!Send`.
+    ///
+    /// A factory that panics fails the first start, and later only delays the restart of its
+    /// worker.
+    pub fn new(factory: impl Fn() -> App + Send + Sync + 'static) -> Self {
+        let (limits, timeouts) = (Limits::default(), Timeouts::default());
+        Self {
+            name: "app".to_owned(),
+            plan: Plan { factory: Arc::new(factory), limits, timeouts },
+            addresses: Vec::new(),
+            refused: None,
+            instances: Instances::Max,
+            cpus: None,
+            observers: Vec::new(),
+        }
+    }
+
+    /// Listens here, too: `"127.0.0.1:3000"`, `"unix:/run/my-app.sock"`, a
+    /// [`SocketAddr`](std::net::SocketAddr) or an [`Address`]. At least one is needed; a bad one is
+    /// reported when the cluster is started.
+    pub fn listen<A>(mut self, address: A) -> Self
+    where
+        A: TryInto<Address>,
+        AddressError: From<A::Error>,
+    {
+        match address.try_into() {
+            Ok(address) => self.addresses.push(address),
+            Err(error) => {
+                self.refused.get_or_insert(error.into());
+            }
+        }
+        self
+    }
+
+    /// Has this many workers: a number, or [`Instances`]. By default one per CPU.
+    pub fn instances(mut self, instances: impl Into<Instances>) -> Self {
+        self.instances = instances.into();
+        self
+    }
+
+    /// Pins the workers to these CPUs, in this order. By default to all that the process may use.
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// Lets clients send and hold this much.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.plan.limits = limits;
+        self
+    }
+
+    /// Waits this long for clients, and for the end of a drain.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.plan.timeouts = timeouts;
+        self
+    }
+
+    /// What messages call it, where a program runs several. By default `app`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Calls `observer` on the supervisor's thread for each [`Event`], in addition to those that
+    /// were added before. It should return soon: nobody is restarted meanwhile. After a panic it
+    /// is not called again.
+    pub fn on_event(mut self, observer: impl FnMut(&Event) + Send + 'static) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Starts the cluster on threads of its own, and returns once every worker accepts
+    /// connections.
+    ///
+    /// It is for programs that do other things as well: it handles no signal, changes no limit of
+    /// the process, prints nothing and never exits. Workers are placed on the CPUs that the
+    /// calling thread may use.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, `io_uring` is refused, or a worker does not start. Then
+    /// nothing is left behind.
+    pub fn spawn(self) -> Result<ClusterHandle, StartError> {
+        self.check()?;
+        let allowed = AllowedCpus::capture()
+            .map_err(|source| StartError::System { what: "read the CPUs to use", source })?;
+        let placement = self.place(&allowed)?;
+        uring::probe().map_err(|refusal| StartError::Ring { problem: refusal.to_string() })?;
+        // A number for good, so that scaling need never open or close a socket.
+        let sockets = placement.workers().max(allowed.ids().len());
+        let listeners = Listeners::bind(&self.addresses, sockets)?;
+        self.launch(&placement, listeners)
+    }
+
+    /// Its name.
+    pub(crate) fn called(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether everything that was asked for makes sense, whatever the machine.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        if let Some(error) = &self.refused {
+            return Err(error.clone().into());
+        }
+        if self.addresses.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        Ok(())
+    }
+    fn place(&self, allowed: &AllowedCpus) -> Result<Placement, StartError> {
+        let asked = self.cpus.as_deref();
+        let distinct = asked.map(|cpus| cpus.iter().collect::<BTreeSet<_>>().len());
+        // No more than the cgroup's quota feeds, nor than were asked for.
+        let max = distinct.unwrap_or(usize::MAX).min(allowed.max());
+        Ok(Placement::new(allowed.ids(), asked, self.instances.resolve(max))?)
+    }
+
+    /// Starts the supervisor, which starts the workers, and waits until they listen.
+    fn launch(
+        self,
+        placement: &Placement,
+        listeners: Listeners,
+    ) -> Result<ClusterHandle, StartError> {
+        let workers = placement.workers();
+        let cpus: Vec<_> = (0..workers).map(|worker| placement.cpu_of(worker)).collect();
+        let addresses: Vec<_> =
+            listeners.groups().iter().map(|group| group.address().clone()).collect();
+        let bound = Event::Bound {
+            addresses: addresses.clone(),
+            cpus: cpus.clone(),
+            warning: placement.warning(),
+        };
+        let (inputs, inbox) = mpsc::channel();
+        let (ready, readiness) = mpsc::channel();
+        let supervisor = Supervisor {
+            plan: self.plan,
+            cpus: cpus.clone(),
+            listeners,
+            bound,
+            observers: self.observers,
+            inbox,
+            reports: inputs.clone(),
+            ready,
+            lives: (0..workers).map(|_| None).collect(),
+            stats: (0..workers).map(|_| Arc::default()).collect(),
+        };
+        let thread = thread::Builder::new().name("corelane-super".to_owned());
+        let supervisor = thread
+            .spawn(move || supervisor.run())
+            .map_err(|source| StartError::System { what: "start the supervisor", source })?;
+        // Dropped with an error, it waits for the supervisor's end.
+        let handle = ClusterHandle { addresses, cpus, inputs, supervisor: Some(supervisor) };
+        match readiness.recv() {
+            Ok(Ok(())) => Ok(handle),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(lost()),
+        }
+    }
+}
+
+/// The supervisor went without a word, which is a mistake in corelane.
+fn lost() -> StartError {
+    let source = io::Error::other("it panicked");
+    StartError::System { what: "wait for the supervisor", source }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, addresses, instances, cpus, .. } = self;
+        f.debug_struct("Cluster")
+            .field("name", name)
+            .field("addresses", addresses)
+            .field("instances", instances)
+            .field("cpus", cpus)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::cluster::{BindError, ExitReason, PlacementError, Stopped};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Log = Arc<Mutex<Vec<Event>>>;
+
+/// An app on a free port, on the first CPU, and what happens to it.
+fn cluster(factory: impl Fn() -> App + Send + Sync + 'static) -> (Cluster, Log) {
+    let log = Log::default();
+    let into = Arc::clone(&log);
+    let cluster = Cluster::new(factory).listen("127.0.0.1:0").cpus(cpu()).on_event(move |event| {
+        into.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
+    });
+    (cluster, log)
+}
+
+fn cpu() -> Option<usize> {
+    AllowedCpus::capture().unwrap().ids().first().copied()
+}
+
+fn seen(log: &Log) -> Vec<Event> {
+    log.lock().unwrap().clone()
+}
+
+/// Polls until the log holds such an event.
+#[track_caller]
+fn wait_for(log: &Log, wanted: impl Fn(&Event) -> bool) -> Event {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(event) = seen(log).into_iter().find(&wanted) {
+            return event;
+        }
+        assert!(Instant::now() < end, "{:#?}", seen(log));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn spawns_workers_that_listen_and_drain() {
+    let (cluster, log) = cluster(App::new);
+    let handle = cluster.listen("[::1]:0").instances(3).spawn().unwrap();
+    assert_eq!(handle.workers(), 3);
+    assert_eq!(handle.cpus(), [cpu().unwrap(); 3]);
+    for address in handle.addresses() {
+        let Address::Tcp(address) = address else { panic!("{address}") };
+        TcpStream::connect(address).unwrap();
+    }
+    assert_eq!(handle.addresses().len(), 2);
+    let addresses = handle.addresses().to_vec();
+    handle.shutdown().unwrap();
+    let events = seen(&log);
+    assert!(matches!(&events[0], Event::Bound { addresses: bound, cpus, warning: Some(_) }
+        if *bound == addresses && cpus.len() == 3));
+    let count = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Started { .. })), 3);
+    assert_eq!(count(|event| matches!(event, Event::Listening { .. })), 3);
+    assert_eq!(count(|event| matches!(event, Event::Draining { .. })), 1);
+    assert_eq!(count(|event| matches!(event, Event::Exited { .. })), 3);
+    assert!(matches!(events.last(), Some(Event::Stopped(Stopped { cut: 0, .. }))));
+    for address in addresses {
+        let Address::Tcp(address) = address else { panic!("{address}") };
+        assert!(TcpStream::connect(address).is_err(), "{address} is still open");
+    }
+}
+
+#[test]
+fn the_end_of_the_handle_is_the_end_of_the_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.sock");
+    let (cluster, log) = cluster(App::new);
+    let handle = cluster.listen(format!("unix:{}", path.display())).spawn().unwrap();
+    assert!(path.exists());
+    drop(handle);
+    assert!(!path.exists());
+    assert!(matches!(seen(&log).last(), Some(Event::Stopped(_))));
+}
+
+#[test]
+fn a_panicked_worker_is_restarted_on_the_same_sockets() {
+    let births = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&births);
+    let (cluster, log) = cluster(move || {
+        // The first two workers live, until a task of the first panics.
+        if counted.fetch_add(1, Ordering::Relaxed) == 0 {
+            crate::rt::spawn_detached(async {
+                crate::rt::sleep(Duration::from_millis(200)).await;
+                panic!("on purpose");
+            });
+        }
+        App::new()
+    });
+    let handle = cluster.instances(2).spawn().unwrap();
+    let restarting = wait_for(&log, |event| matches!(event, Event::Restarting { .. }));
+    let Event::Restarting { worker, reason, .. } = restarting else { unreachable!() };
+    assert_eq!(reason, ExitReason::Panic { message: "on purpose".to_owned() });
+    let again =
+        |event: &Event| matches!(event, Event::Listening { worker: at, .. } if *at == worker);
+    let end = Instant::now() + PATIENCE;
+    while seen(&log).iter().filter(|event| again(event)).count() < 2 {
+        assert!(Instant::now() < end, "{:#?}", seen(&log));
+        std::thread::yield_now();
+    }
+    assert_eq!(births.load(Ordering::Relaxed), 3);
+    let Address::Tcp(address) = handle.addresses()[0] else { unreachable!() };
+    TcpStream::connect(address).unwrap();
+    handle.shutdown().unwrap();
+}
+
+#[test]
+fn a_factory_that_panics_fails_the_start_and_leaves_nobody() {
+    let births = AtomicUsize::new(0);
+    let (cluster, log) = cluster(move || {
+        assert!(births.fetch_add(1, Ordering::Relaxed) != 1, "no database");
+        App::new()
+    });
+    let error = cluster.instances(3).spawn().unwrap_err();
+    assert!(error.to_string().ends_with("did not start: panic: no database"), "{error}");
+    let Event::Bound { addresses, .. } = &seen(&log)[0] else { panic!("{:?}", seen(&log)) };
+    let Address::Tcp(address) = addresses[0] else { unreachable!() };
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn an_observer_that_panics_ends_nothing() {
+    let (cluster, log) = cluster(App::new);
+    let handle = cluster.on_event(|_| panic!("on purpose")).spawn().unwrap();
+    handle.shutdown().unwrap();
+    assert!(matches!(seen(&log).last(), Some(Event::Stopped(_))));
+}
+
+#[test]
+fn what_is_asked_for_wrongly_is_said_at_the_start() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap();
+    let new = || Cluster::new(App::new);
+    assert!(matches!(new().spawn(), Err(StartError::NoAddress)));
+    assert!(matches!(
+        new().listen("127.0.0.1").listen("127.0.0.1:0").spawn(),
+        Err(StartError::Address(_))
+    ));
+    assert!(matches!(
+        new().listen("127.0.0.1:0").cpus([9999]).spawn(),
+        Err(StartError::Placement(PlacementError::NotAllowed { cpu: 9999, .. }))
+    ));
+    assert!(matches!(
+        new().listen(SocketAddr::from(([127, 0, 0, 1], 0))).listen(taken).spawn(),
+        Err(StartError::Bind(BindError::InUse { .. }))
+    ));
+}

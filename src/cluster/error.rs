@@ -1,0 +1,65 @@
+//! Why a cluster was not started, or could not be waited for.
+
+use std::any::Any;
+use std::io;
+
+use super::event::ExitReason;
+use super::{AddressError, BindError, PlacementError};
+use crate::rt::Fault;
+
+/// Why a cluster was not started. `Display` is one line, with a hint where there is one.
+///
+/// No worker is left running, no socket open and no Unix path behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address that is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// There is no address.
+    #[error("nowhere to listen; hint: name an address with `listen`, as in 127.0.0.1:3000")]
+    NoAddress,
+    /// A CPU that this process may not use.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// An address that cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// `io_uring`, without which there is no worker, is refused.
+    #[error("{problem}")]
+    Ring {
+        /// The cause, and the way out.
+        problem: String,
+    },
+    /// What the process may use cannot be found out, or a thread cannot be had.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A worker ended before every worker had listened.
+    #[error("worker {worker} did not start: {reason}")]
+    Worker {
+        /// Which.
+        worker: usize,
+        /// Why it ended.
+        reason: ExitReason,
+    },
+}
+
+/// The supervisor panicked, which is a mistake in corelane; the workers may still run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the supervisor panicked: {message}")]
+pub struct SupervisorPanic {
+    message: String,
+}
+
+impl SupervisorPanic {
+    /// From what the panic was caught with.
+    pub(super) fn from_payload(payload: &(dyn Any + Send)) -> Self {
+        let Fault { message } = Fault::from_payload(payload);
+        Self { message }
+    }
+}
