@@ -15,6 +15,7 @@ mod message;
 mod net;
 mod rt;
 mod server;
+mod service;
 mod stats;
 mod sys;
 
@@ -31,3 +32,4 @@ pub use message::{
 };
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
 pub use server::{Limits, Timeouts};
+pub use service::Exit;
