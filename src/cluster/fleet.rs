@@ -16,6 +16,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Fleet {
     phase: Phase,
     workers: Vec<Worker>,
+    /// How many, from the first, have been announced to listen for the first time.
+    announced: usize,
     drain: Duration,
     stopped: Stopped,
     failure: Option<(usize, ExitReason)>,
@@ -83,7 +85,7 @@ impl Fleet {
         let life = Life::Waiting { until: now };
         let workers = cpus.iter().map(|&cpu| Worker { cpu, life }).collect();
         let stopped = Stopped::default();
-        Self { phase: Phase::Starting, workers, drain, stopped, failure: None }
+        Self { phase: Phase::Starting, workers, announced: 0, drain, stopped, failure: None }
     }
 
     /// Takes in what has happened.
@@ -142,17 +144,25 @@ impl Fleet {
     }
 
     fn listening(&mut self, number: usize) -> Vec<Effect> {
-        let worker = &mut self.workers[number];
-        let Life::Starting { since } = worker.life else { return Vec::new() };
-        worker.life = Life::Listening { since };
-        let event = Event::Listening { worker: number, cpu: worker.cpu };
-        let mut effects = vec![Effect::Announce(event)];
-        let all = self.workers.iter().all(|worker| matches!(worker.life, Life::Listening { .. }));
-        if self.phase == Phase::Starting && all {
+        let Life::Starting { since } = self.workers[number].life else { return Vec::new() };
+        self.workers[number].life = Life::Listening { since };
+        if self.phase != Phase::Starting {
+            return vec![self.announce_listening(number)];
+        }
+        // At the first start in the order of their numbers: one start reads like another.
+        let listens = |worker: &Worker| matches!(worker.life, Life::Listening { .. });
+        let until = self.workers.iter().take_while(|worker| listens(worker)).count();
+        let from = std::mem::replace(&mut self.announced, until);
+        let mut effects: Vec<_> = (from..until).map(|n| self.announce_listening(n)).collect();
+        if until == self.workers.len() {
             self.phase = Phase::Serving;
             effects.push(Effect::Ready);
         }
         effects
+    }
+
+    fn announce_listening(&self, worker: usize) -> Effect {
+        Effect::Announce(Event::Listening { worker, cpu: self.workers[worker].cpu })
     }
 
     fn ended(&mut self, worker: usize, reason: ExitReason, now: Instant) -> Vec<Effect> {
@@ -237,8 +247,9 @@ mod tests {
         /// Two workers that listen.
         fn serving() -> Self {
             let mut script = Self::started();
-            assert_eq!(script.step(Input::Listening(1)), [listens(1)]);
-            assert_eq!(script.step(Input::Listening(0)), [listens(0), Effect::Ready]);
+            assert_eq!(script.step(Input::Listening(1)), []);
+            let all = [listens(0), listens(1), Effect::Ready];
+            assert_eq!(script.step(Input::Listening(0)), all);
             assert_eq!(script.fleet.next_tick(), None);
             script
         }
