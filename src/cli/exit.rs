@@ -39,9 +39,6 @@ pub(crate) enum Failure {
     /// The result could not be written.
     #[error("cannot write to stdout: {0}")]
     Output(io::Error),
-    /// It could not serve.
-    #[error("cannot serve: {0}")]
-    Serve(String),
 }
 
 impl Failure {
@@ -49,7 +46,7 @@ impl Failure {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Config(_) | Self::Usage { .. } => Code::Usage,
-            Self::Output(_) | Self::Serve(_) => Code::Failed,
+            Self::Output(_) => Code::Failed,
         }
     }
 }

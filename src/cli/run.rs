@@ -1,11 +1,14 @@
 //! `corelane run [FILE]`: serve in the foreground.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
+use std::sync::Arc;
 
 use super::args::Overrides;
 use super::exit::Failure;
-use crate::config::Config;
+use crate::cluster::Cluster;
+use crate::config::{AppConfig, Config};
+use crate::service::run_all;
 
 /// What is served if it is there and no file is named.
 const DEFAULT_FILE: &str = "corelane.toml";
@@ -14,12 +17,33 @@ const DEFAULT_FILE: &str = "corelane.toml";
 pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode, Failure> {
     let mut config = load(file)?;
     apply(overrides, &mut config)?;
-    start(config)
+    Ok(start(config))
 }
 
 /// Serves until it is told to stop.
-pub(crate) fn start(_config: Config) -> Result<ExitCode, Failure> {
-    Err(Failure::Serve("not wired".to_owned()))
+fn start(config: Config) -> ExitCode {
+    run_all(config.apps.into_iter().map(cluster).collect()).report()
+}
+
+fn cluster(config: AppConfig) -> Cluster {
+    let config = Arc::new(config);
+    let factory = {
+        let config = Arc::clone(&config);
+        move || match config.app() {
+            Ok(app) => app,
+            Err(error) => panic!("a path passed the check and is refused: {error}"),
+        }
+    };
+    let cluster = Cluster::new(factory)
+        .name(&config.name)
+        .instances(config.instances)
+        .limits(config.limits.clone())
+        .timeouts(config.timeouts.clone());
+    let cluster = config.listen.iter().cloned().fold(cluster, Cluster::listen);
+    match &config.cpus {
+        Some(cpus) => cluster.cpus(cpus.iter().copied()),
+        None => cluster,
+    }
 }
 
 fn load(file: Option<&Path>) -> Result<Config, Failure> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderMap, Method, StatusCode};
 
+use crate::app::{self, App, PatternError};
 use crate::cluster::{Address, Instances};
 use crate::server::{Limits, Timeouts};
 
@@ -70,4 +71,35 @@ pub(crate) enum Action {
     },
     /// Answers the request's body.
     Echo,
+}
+
+impl AppConfig {
+    /// The app that the routes describe.
+    ///
+    /// # Errors
+    /// None of a configuration that was loaded: its paths have been checked.
+    pub(crate) fn app(&self) -> Result<App, PatternError> {
+        let mut app = App::new();
+        for route in &self.routes {
+            route.add_to(&mut app)?;
+        }
+        Ok(app)
+    }
+}
+
+impl Route {
+    /// Adds the route to an app.
+    ///
+    /// # Errors
+    /// The path is malformed, or some request would match an earlier route as well.
+    pub(super) fn add_to(&self, app: &mut App) -> Result<(), PatternError> {
+        let endpoint = match &self.action {
+            Action::Respond { status, headers, body } => {
+                app::respond(*status, headers.clone(), body.clone())
+            }
+            Action::Redirect { to, status } => app::redirect(to.clone(), *status),
+            Action::Echo => app::echo(),
+        };
+        app.try_endpoint(Some(&self.methods), &self.path, &endpoint)
+    }
 }

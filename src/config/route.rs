@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::model::{Action, Route};
 use super::reader::{Entry, Table, nearest};
 use super::report::Report;
+use crate::app::App;
 
 const ROUTE_KEYS: &[&str] = &["path", "methods", "respond", "redirect", "echo"];
 const ACTION_KEYS: &[&str] = &["respond", "redirect", "echo"];
@@ -52,21 +53,25 @@ fn route(table: &Table, report: &mut Report) -> Option<Route> {
     Some(Route { path, at: entry.at, methods, action: action.unwrap_or(Action::Echo) })
 }
 
-/// Patterns must be sound, and no request may match two routes.
+/// Patterns must be sound, and no request may match two routes: the app that will serve them says.
 fn check_paths(routes: &[Route], report: &mut Report) {
+    let mut app = App::new();
     for (index, route) in routes.iter().enumerate() {
         let Route { path, at, methods, .. } = route;
         if !path.starts_with('/') {
             report.wrong(at, format!("bad path `{path}`: it must start with `/`"));
             continue;
         }
-        for earlier in routes[..index].iter().filter(|earlier| earlier.path == *path) {
-            let Some(method) = methods.iter().find(|method| earlier.methods.contains(method))
-            else {
-                continue;
-            };
-            let line = report.line(earlier.at.start);
+        // What the app would say of these too, but without the line.
+        let mut earlier = routes[..index].iter().filter(|earlier| earlier.path == *path);
+        let taken = earlier.find_map(|earlier| {
+            let method = methods.iter().find(|method| earlier.methods.contains(method))?;
+            Some((method, report.line(earlier.at.start)))
+        });
+        if let Some((method, line)) = taken {
             report.wrong(at, format!("{method} {path} is already answered, see line {line}"));
+        } else if let Err(error) = route.add_to(&mut app) {
+            report.wrong(at, error.to_string());
         }
     }
 }
@@ -85,6 +90,7 @@ fn methods(entry: &Entry, report: &mut Report) -> Vec<Method> {
         };
         if methods.contains(&method) {
             report.wrong(&item.at, format!("{method} is named twice"));
+            continue;
         }
         methods.push(method);
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::error::{ConfigError, Mistake};
-use super::{Action, AppConfig, Config};
+use super::model::Action;
+use super::{AppConfig, Config};
 use crate::cluster::Instances;
 use crate::server::{Limits, Timeouts};
 
@@ -346,6 +347,26 @@ fn refuses_routes_that_answer_the_same() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].line, found[0].column), (13, 8));
     assert_eq!(found[0].message, "PUT / is already answered, see line 9");
+}
+
+#[test]
+fn refuses_paths_that_the_router_refuses() {
+    let cases = [
+        ("/:", "needs a name"),
+        ("/:a/:a", "`a` is used twice"),
+        ("/a?b", "a path has no `?`"),
+        ("/*rest/b", "must be the whole of the last segment"),
+    ];
+    refuses(&cases, |path| with_route(&format!("path = \"{path}\"\nrespond = {{}}")));
+    let route = |path: &str| format!("[[apps.routes]]\npath = \"{path}\"\nrespond = {{}}\n");
+    let found = mistakes(&format!("{APP}{}{}", route("/a/:b"), route("/a/:c")));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let first = &found[0];
+    assert_eq!((first.line, first.column), (8, 8));
+    assert_eq!(
+        first.message,
+        "route \"/a/:c\": GET is already answered by \"/a/:b\"; remove one of the two"
+    );
 }
 
 #[test]
