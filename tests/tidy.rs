@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that stay behind one room, so that they can be replaced there.
 const CONFINED: &[(&str, &[&str])] = &[
     ("glommio", &["rt"]),
-    ("io_uring", &["rt"]),
+    ("io_uring", &["sys", "rt"]),
     ("httparse", &["h1"]),
     ("matchit", &["app"]),
     ("clap", &["cli"]),

@@ -27,7 +27,7 @@ mod table;
 mod tests;
 
 pub use application::App;
-pub(crate) use builtin::{Endpoint, echo, redirect, respond};
+pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
 pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest};
 pub use handler::Handler;

@@ -156,7 +156,7 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Json;
+    use crate::app::Json;
 
     #[test]
     fn answers_with_status_type_and_body() {

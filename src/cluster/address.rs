@@ -21,7 +21,8 @@ const UNIX_PATH_MAX: usize = 107;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// `127.0.0.1:3000`, `[::1]:3000`, `localhost:3000` (which is 127.0.0.1). Port 0 takes a free one.
+    /// `127.0.0.1:3000`, `[::1]:3000`, `localhost:3000` (which is 127.0.0.1). Port 0 takes a free
+    /// one.
     Tcp(SocketAddr),
     /// `unix:/run/my-app.sock`, with `?mode=0660` for its permissions (else the umask decides).
     Unix {

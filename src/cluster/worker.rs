@@ -80,12 +80,13 @@ fn run(birth: Birth, orders: Receiver<Order>) -> Result<Served, End> {
     let options = rt::Options { cpu: Some(cpu), name: format!("worker {worker}") };
     // The connections of the life before went with it.
     stats.connections.set(0);
-    rt::run(&options, move || async move {
+    let served = rt::run(&options, move || async move {
         let Plan { factory, limits, timeouts } = plan;
         let setup = Setup { listeners, app: factory(), limits, timeouts, stats, orders };
         let listening = || drop(reports.send(Input::Listening(worker)));
         server::serve(setup, listening).await
-    })
+    })?;
+    served.map_err(|error| End::Start(format!("it cannot listen: {error}")))
 }
 
 impl From<Result<Served, End>> for ExitReason {

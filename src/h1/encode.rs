@@ -10,7 +10,7 @@ use crate::message::Response;
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Ends a chunk's data.
-pub(crate) const CHUNK_END: &[u8] = b"\r\n";
+pub(super) const CHUNK_END: &[u8] = b"\r\n";
 
 /// Ends a chunked body. There are no trailers.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -69,7 +69,7 @@ pub(crate) fn encode_refusal(out: &mut Vec<u8>, refusal: Refusal, date: &[u8; 29
 
 /// Writes what precedes `length` bytes of data; [`CHUNK_END`] goes behind them. A chunk of no
 /// bytes would end the body, so there must be at least one.
-pub(crate) fn encode_chunk_head(out: &mut Vec<u8>, length: usize) {
+pub(super) fn encode_chunk_head(out: &mut Vec<u8>, length: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     debug_assert!(length > 0, "an empty chunk ends the body");
     let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);

@@ -95,11 +95,6 @@ impl HeadDecoder {
             .map(|decoded| Some(Decoded { consumed, ..decoded }))
     }
 
-    /// Whether bytes of a request have been seen: a client that goes away now leaves it unfinished.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.scanned == 0
-    }
-
     /// RFC 9112, 2.2: "a server that is expecting to receive and parse a request-line SHOULD
     /// ignore at least one empty line (CRLF) received prior to the request-line". False if the
     /// request line has not begun.

@@ -23,10 +23,8 @@ mod target;
 mod tests;
 mod trailer;
 
-pub(crate) use answer::{After, AnswerLength, Asked, AskedMethod, Framing};
-pub(crate) use body::{BodyDecoder, BodyLength, Piece};
-pub(crate) use encode::{
-    CHUNK_END, CONTINUE, LAST_CHUNK, encode_chunk, encode_chunk_head, encode_head, encode_refusal,
-};
+pub(crate) use answer::{After, AnswerLength, Asked, Framing};
+pub(crate) use body::{BodyDecoder, BodyLength};
+pub(crate) use encode::{CONTINUE, LAST_CHUNK, encode_chunk, encode_head, encode_refusal};
 pub(crate) use head::{Decoded, HeadDecoder, HeadLimits};
 pub(crate) use refusal::Refusal;

@@ -17,9 +17,6 @@ impl Refusal {
     /// 408: the head did not arrive in time.
     pub(crate) const HEAD_TIMED_OUT: Self =
         Self::new(StatusCode::REQUEST_TIMEOUT, "the request's head took too long");
-    /// 408: the body did not arrive in time.
-    pub(crate) const BODY_TIMED_OUT: Self =
-        Self::new(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
     /// 503: more connections than the limit.
     pub(crate) const OVERLOADED: Self =
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections");

@@ -16,8 +16,6 @@ use super::body::BodyError;
 struct Pipe {
     chunks: VecDeque<Bytes>,
     end: Option<Result<(), BodyError>>,
-    /// Set when the reader has waited at least once: the moment for `100 Continue`.
-    asked: bool,
     reader: Option<Waker>,
 }
 
@@ -38,11 +36,6 @@ impl Feeder {
     pub(crate) fn wanted(&self) -> bool {
         self.with(|pipe| pipe.chunks.is_empty() && pipe.end.is_none() && pipe.reader.is_some())
             .unwrap_or(false)
-    }
-
-    /// Whether the reader has ever waited for bytes.
-    pub(crate) fn asked(&self) -> bool {
-        self.with(|pipe| pipe.asked).unwrap_or(false)
     }
 
     /// Whether the reader is gone, so that nobody will read what is left.
@@ -106,7 +99,6 @@ impl Reader {
             Some(Ok(())) => Poll::Ready(None),
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
             None => {
-                pipe.asked = true;
                 pipe.reader = Some(cx.waker().clone());
                 Poll::Pending
             }

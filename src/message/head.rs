@@ -20,11 +20,6 @@ impl Span {
         Self { start: start as u32, end: (start + part.len()) as u32 }
     }
 
-    /// How many bytes.
-    pub(crate) fn len(self) -> usize {
-        (self.end - self.start) as usize
-    }
-
     fn slice(self, whole: &[u8]) -> &[u8] {
         &whole[self.start as usize..self.end as usize]
     }

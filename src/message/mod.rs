@@ -21,5 +21,5 @@ pub(crate) use request::{Captures, PARAMS_MAX};
 pub use request::{Params, Peer, Request, Scheme};
 pub(crate) use response::Parts;
 pub use response::Response;
+pub(crate) use upgrade::Handover;
 pub use upgrade::Upgraded;
-pub(crate) use upgrade::{Handover, Io};

@@ -173,6 +173,7 @@ impl<'a> Params<'a> {
     }
 
     /// Every name and value, in the order of the pattern.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
         let Self { captures, head } = *self;
         let names = captures.names.as_deref().unwrap_or_default();

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::rt::{
-    Driver, End, File, Options, Sender, mailbox, run, sleep, spawn_blocking, spawn_detached,
+    Driver, End, File, Options, Sender, glommio_sleep, mailbox, run, sleep, spawn_blocking,
+    spawn_detached,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -154,6 +155,56 @@ fn stops_receiving_for_a_reader_that_does_not_read_and_goes_on_later() {
 }
 
 #[test]
+fn a_shortage_of_buffers_delays_and_loses_nothing() {
+    const SOCKETS: usize = 200;
+    let (servers, mut clients): (Vec<_>, Vec<_>) = (0..SOCKETS).map(|_| pair()).unzip();
+    for client in &mut clients {
+        client.write_all(&[7; 3 * 4096]).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    let shortages = on_executor(|| async {
+        let reading = servers.into_iter().map(|server| {
+            crate::rt::spawn_local(async {
+                let mut stream = Stream::new(server).unwrap();
+                let mut input = Vec::new();
+                while receive(&mut stream, &mut input).await.unwrap() > 0 {}
+                input.len()
+            })
+        });
+        for read in reading.collect::<Vec<_>>() {
+            assert_eq!(read.await, 3 * 4096);
+        }
+        Driver::current().shortages()
+    });
+    assert!(shortages.unwrap() > 0, "more arrived at once than there are buffers");
+}
+
+#[test]
+fn a_core_parks_at_most_fifty_times_a_second() {
+    let (server, mut client) = pair();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    // The worst pace: just as the core has gone to sleep, the next byte comes.
+    let writing = std::thread::spawn(move || {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            client.write_all(b"x").unwrap();
+            std::thread::sleep(Duration::from_millis(21));
+        }
+    });
+    let parks_per_second = on_executor(|| async {
+        let mut stream = Stream::new(server).unwrap();
+        let (begun, mut input) = (Instant::now(), Vec::new());
+        while begun.elapsed() < Duration::from_secs(1) {
+            receive(&mut stream, &mut input).await.unwrap();
+        }
+        f64::from(u32::try_from(Driver::current().parks()).unwrap()) / begun.elapsed().as_secs_f64()
+    });
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writing.join().unwrap();
+    assert!(parks_per_second.unwrap() <= 50.0, "twenty slices of a millisecond before each");
+}
+
+#[test]
 fn a_deadline_ends_a_wait_and_leaves_the_stream_usable() {
     let (server, mut client) = pair();
     on_executor(move || async move {
@@ -210,7 +261,7 @@ fn dropping_a_stream_in_the_middle_of_everything_frees_it_and_closes_the_socket(
     })
     .unwrap();
     // The peer has closed: after what was on its way, the end or a reset.
-    while matches!(client.read(&mut [0; 65536]), Ok(1..)) {}
+    while matches!(client.read(&mut [0; 8192]), Ok(1..)) {}
 }
 
 fn wake_later(cx: &mut Context<'_>) {
@@ -378,7 +429,7 @@ fn a_parked_core_hears_every_kind_of_caller() {
         let driver = Driver::current();
         let park = async |driver: &Rc<Driver>| {
             let before = driver.parks();
-            glommio::timer::sleep(Duration::from_millis(80)).await;
+            glommio_sleep(Duration::from_millis(80)).await;
             assert!(driver.parks() > before, "a quiet core parks");
         };
         park(&driver).await;

@@ -46,7 +46,7 @@ impl Driver {
     /// A driver for the calling thread.
     pub(super) fn new() -> io::Result<Rc<Self>> {
         let notifier = Notifier::new()?;
-        let core = Core::new(Notice::new(&notifier)?)?;
+        let core = Core::new(Notice::new(&notifier))?;
         Ok(Rc::new(Self {
             core: RefCell::new(core),
             notifier,
@@ -118,11 +118,13 @@ impl Driver {
         self.polls.get()
     }
 
+    #[cfg(test)]
     /// How often the core has gone to sleep.
     pub(crate) fn parks(&self) -> u64 {
         self.parks.get()
     }
 
+    #[cfg(test)]
     /// How often the kernel ran out of receive buffers.
     pub(crate) fn shortages(&self) -> u64 {
         self.core.borrow().shortages
@@ -282,11 +284,6 @@ impl Core {
             buffer.clear();
             self.spare.push(buffer);
         }
-    }
-
-    /// An empty buffer, used before if there is one.
-    pub(crate) fn spare_buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
     }
 
     /// A new kind of timeout, for [`arm`](Self::arm) and for sends.

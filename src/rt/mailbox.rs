@@ -47,8 +47,8 @@ pub(super) struct Notice {
 
 impl Notice {
     /// Of this notifier.
-    pub(super) fn new(notifier: &Notifier) -> io::Result<Self> {
-        Ok(Self { bell: Arc::clone(&notifier.0), count: Box::new(0), listeners: Vec::new() })
+    pub(super) fn new(notifier: &Notifier) -> Self {
+        Self { bell: Arc::clone(&notifier.0), count: Box::new(0), listeners: Vec::new() }
     }
 
     /// What to read, and where to.

@@ -19,11 +19,13 @@ mod timer;
 
 pub use blocking::{BlockingError, spawn_blocking};
 pub(crate) use deadline::Kind as DeadlineKind;
-pub(crate) use driver::Driver;
+pub(crate) use driver::{Core as Tables, Driver};
 pub(crate) use executor::{End, Fault, Options, run};
 pub use file::File;
 pub(crate) use mailbox::{Receiver, Sender, mailbox};
 pub(crate) use op::{AcceptKey, Accepted, Payload, SendKey, SocketKey};
 pub(crate) use task::spawn_detached;
 pub use task::{JoinHandle, spawn_local};
+#[cfg(test)]
+pub(crate) use timer::glommio_sleep;
 pub use timer::{Sleep, sleep};

@@ -1,10 +1,10 @@
 //! Where memory goes that the kernel should have let go of.
 //!
 //! Sanitizers do not see what the kernel writes. So in test builds (and with
-//! `--cfg corelane_quarantine`) memory of a finished operation that nobody takes back is not freed:
-//! it is filled with a pattern, kept, and checked when the driver ends. A byte that has changed is a
-//! write by an operation that was thought to be over; a pattern that a client receives is a send
-//! from freed memory.
+//! `--cfg corelane_quarantine`) memory of a finished operation that nobody takes back is not
+//! freed: it is filled with a pattern, kept, and checked when the driver ends. A byte that has
+//! changed is a write by an operation that was thought to be over; a pattern that a client
+//! receives is a send from freed memory.
 
 #[cfg(any(test, corelane_quarantine))]
 mod kept {
@@ -59,7 +59,7 @@ mod kept {
 mod kept {
     /// In ordinary builds memory is simply freed.
     #[derive(Default)]
-    pub(in crate::rt) struct Quarantine;
+    pub(in crate::rt) struct Quarantine(());
 
     #[expect(clippy::unused_self, reason = "the same face as in test builds")]
     impl Quarantine {

@@ -105,14 +105,12 @@ async fn hand_over(core: Rc<Core>, stream: Stream, handover: Handover, leftover:
     let mut then = Contained { future: Some(then) };
     poll_fn(|cx| {
         let Some(future) = &mut then.future else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(_) => {
-                core.stats.panics.increment();
-                tracing::error!("the owner of an upgraded connection panicked");
-                Poll::Ready(())
-            }
-        }
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| {
+            core.stats.panics.increment();
+            tracing::error!("the owner of an upgraded connection panicked");
+            Poll::Ready(())
+        })
     })
     .await;
 }

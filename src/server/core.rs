@@ -89,7 +89,7 @@ impl Core {
     /// From now on answers close their connections, and idle ones go after a while.
     pub(super) fn drain(&self) {
         self.draining.set(true);
-        self.driver.with(|driver| driver.wake_readers());
+        self.driver.with(crate::rt::Tables::wake_readers);
     }
 
     /// What a busy connection needs.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::incoming::{Incoming, Input};
 use super::outgoing;
-use crate::app::{Answer, HandlerFuture};
+use crate::app::{Answer, Call, HandlerFuture};
 use crate::h1::{
     After, Asked, Decoded, Framing, HeadDecoder, Refusal, encode_head, encode_refusal,
 };
@@ -129,6 +129,8 @@ pub(super) struct Dialogue {
     decoder: HeadDecoder,
     /// Answers in `output`.
     queued: usize,
+    /// The pattern of the route that the present request matched.
+    pattern: Option<Rc<str>>,
 }
 
 impl Dialogue {
@@ -217,7 +219,9 @@ impl Dialogue {
         let request = Request::new(Rc::clone(&self.head), line.peer, body);
         let app = &line.core.app;
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut future = match app.call(request).answer {
+            let Call { pattern, answer } = app.call(request);
+            self.pattern = pattern;
+            let mut future = match answer {
                 Answer::Ready(response) => return Called::Answered(response),
                 Answer::Pending(future) => future,
             };
@@ -235,7 +239,7 @@ impl Dialogue {
             }
             Ok(Called::Waiting(future)) => Now::Waiting(future, incoming.map(Box::new)),
             Err(_) => {
-                line.core.stats.panics.increment();
+                self.note_panic(line);
                 Now::Handled(Handled::Panicked, incoming.map(Box::new))
             }
         }
@@ -314,7 +318,7 @@ impl Dialogue {
                     Ok(Poll::Ready(answer)) => return Poll::Ready(Handled::Answered(answer)),
                     Ok(Poll::Pending) => {}
                     Err(_) => {
-                        line.core.stats.panics.increment();
+                        self.note_panic(line);
                         return Poll::Ready(Handled::Panicked);
                     }
                 }
@@ -330,6 +334,11 @@ impl Dialogue {
             line.stream.poll_failure(cx).map(|_| Handled::Gone)
         })
         .await
+    }
+
+    fn note_panic(&self, line: &Line) {
+        line.core.stats.panics.increment();
+        tracing::error!(route = self.pattern.as_deref(), "a handler panicked");
     }
 
     /// Notes that an answer has been queued, and sends what is queued if that is enough.
@@ -364,6 +373,7 @@ impl Dialogue {
         core.driver.with(|driver| driver.recycle(input.bytes));
         self.decoder = HeadDecoder::default();
         self.queued = 0;
+        self.pattern = None;
         self.output.tail = None;
         self.output.buffer.clear();
         self.output.buffer.shrink_to(OUTPUT_MAX);

@@ -47,16 +47,16 @@ pub(super) struct Incoming {
 impl Incoming {
     /// The body of a request: whole if it has arrived, else fed as it arrives.
     pub(super) fn open(
-        decoded: &Decoded,
+        head: &Decoded,
         max: u64,
         input: &mut Input,
     ) -> Result<(Body, Option<Self>), Refusal> {
-        let size = match decoded.length {
+        let size = match head.length {
             BodyLength::None => return Ok((Body::empty(), None)),
             BodyLength::Exact(size) => Some(size),
             BodyLength::Chunked => None,
         };
-        let decoder = BodyDecoder::new(decoded.length, max)?;
+        let decoder = BodyDecoder::new(head.length, max)?;
         if let Some(size) = size.and_then(|size| usize::try_from(size).ok())
             && input.rest().len() >= size
         {
@@ -65,7 +65,7 @@ impl Incoming {
             return Ok((whole.into(), None));
         }
         let (feeder, reader) = channel();
-        let expects_continue = decoded.expects_continue && input.is_empty();
+        let expects_continue = head.expects_continue && input.is_empty();
         let incoming = Self { feeder, decoder, expects_continue, waiting: false, failed: false };
         Ok((Body::incoming(reader, size), Some(incoming)))
     }
@@ -130,15 +130,15 @@ impl Incoming {
                 }
             };
             let payload = &input.rest()[piece.payload.clone()];
-            let fed = feed && !payload.is_empty();
-            if fed {
+            let handed = feed && !payload.is_empty();
+            if handed {
                 self.feeder.push(Bytes::copy_from_slice(payload));
             }
             input.start += piece.consumed;
             if piece.done {
                 self.feeder.end(Ok(()));
             }
-            if fed || piece.done {
+            if handed || piece.done {
                 return true;
             }
             if piece.consumed == 0 {

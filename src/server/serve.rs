@@ -63,7 +63,9 @@ pub(crate) async fn serve(setup: Setup, listening: impl FnOnce()) -> std::io::Re
     let accepting: Vec<_> = accepting.collect();
     listening();
     let Order::Drain = orders.recv().await;
-    listeners.iter().for_each(|listener| listener.stop());
+    for listener in &listeners {
+        listener.stop();
+    }
     for accept in accepting {
         accept.await;
     }

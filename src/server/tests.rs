@@ -214,8 +214,8 @@ fn keeps_a_connection_and_answers_pipelined_requests_in_order() {
     }
     let paths = ["/", "/slow", "/users/7", "/stream", "/users/1", "/large", "/"].repeat(30);
     let mut writer = stream.try_clone().unwrap();
-    let requests: String =
-        paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+    let requests = paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+    let requests = requests.collect::<Vec<_>>().concat();
     let writing = std::thread::spawn(move || {
         writer.write_all(requests.as_bytes()).unwrap();
         writer.write_all(format!("GET / HTTP/1.1\r\n{CLOSE}").as_bytes()).unwrap();
@@ -345,7 +345,7 @@ fn the_client_reads_the_refusal_of_a_body_far_over_the_limit() {
     stream
         .write_all(b"POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: 10485760\r\n\r\n")
         .unwrap();
-    let chunk = [b'x'; 32 * 1024];
+    let chunk = vec![b'x'; 32 * 1024];
     stream.write_all(&chunk).unwrap();
     let answer = answer(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");

@@ -19,8 +19,4 @@ pub(crate) struct WorkerStats {
     pub panics: Counter,
     /// Accepts that failed and were tried again later.
     pub accept_failures: Counter,
-    /// Times the core went to sleep.
-    pub parks: Counter,
-    /// Times the kernel ran out of receive buffers.
-    pub shortages: Counter,
 }

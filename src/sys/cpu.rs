@@ -2,8 +2,6 @@
 
 use std::io;
 
-use core_affinity::CoreId;
-
 /// The CPUs that the process may run on, and how many of them its cgroup lets it fill.
 ///
 /// Both are read from the calling thread, so capture them once, before anything pins that thread.
@@ -37,16 +35,6 @@ impl AllowedCpus {
     }
 }
 
-/// Pins the calling thread, a helper of a worker, to one CPU.
-pub(crate) fn pin_current(cpu: usize) -> io::Result<()> {
-    // `core_affinity` indexes a `cpu_set_t` with the number and keeps no error.
-    let known = cpu < libc::CPU_SETSIZE as usize;
-    if known && core_affinity::set_for_current(CoreId { id: cpu }) {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("cannot pin a thread to CPU {cpu}")))
-}
-
 /// CPU numbers as people write them: `0,1` or `0-3,6`.
 pub(crate) fn list(ids: &[usize]) -> String {
     ids.chunk_by(|a, b| a.checked_add(1) == Some(*b))
@@ -75,21 +63,14 @@ mod tests {
     fn what_was_captured_outlives_a_pin() {
         let (before, after) = std::thread::spawn(|| {
             let before = AllowedCpus::capture().unwrap();
-            pin_current(before.ids()[0]).unwrap();
+            let first = core_affinity::CoreId { id: before.ids()[0] };
+            assert!(core_affinity::set_for_current(first));
             (before, AllowedCpus::capture().unwrap())
         })
         .join()
         .unwrap();
         assert_eq!(after.ids(), &before.ids()[..1]);
         assert!(before.ids().is_sorted());
-    }
-
-    #[test]
-    fn pinning_to_a_cpu_that_does_not_exist_is_an_error() {
-        for cpu in [1023, 1024, usize::MAX] {
-            let problem = pin_current(cpu).unwrap_err().to_string();
-            assert!(problem.contains(&cpu.to_string()), "{problem}");
-        }
     }
 
     #[test]

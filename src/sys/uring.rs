@@ -66,7 +66,10 @@ pub(crate) enum Refusal {
         release: String,
     },
     /// By `kernel.io_uring_disabled`.
-    #[error("io_uring is switched off by kernel.io_uring_disabled={level}; hint: {}", .level.hint())]
+    #[error(
+        "io_uring is switched off by kernel.io_uring_disabled={level}; hint: {}",
+        .level.hint()
+    )]
     SwitchedOff {
         /// For whom.
         level: Disabled,

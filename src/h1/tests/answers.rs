@@ -5,9 +5,11 @@ use futures_lite::stream;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 
+use crate::h1::answer::AskedMethod;
+use crate::h1::encode::{CHUNK_END, encode_chunk_head};
 use crate::h1::{
-    After, AnswerLength, Asked, AskedMethod, CHUNK_END, Framing, LAST_CHUNK, Refusal, encode_chunk,
-    encode_chunk_head, encode_head, encode_refusal,
+    After, AnswerLength, Asked, Framing, LAST_CHUNK, Refusal, encode_chunk, encode_head,
+    encode_refusal,
 };
 use crate::message::{Body, Response};
 

@@ -61,6 +61,7 @@ impl Buffers {
     pub(in crate::rt) fn give_back(&mut self, id: u16) {
         assert!(id < BUFFERS_MAX, "invariant: the kernel names our buffers");
         let slot = usize::from(self.tail % BUFFERS_MAX);
+        #[expect(clippy::cast_ptr_alignment, reason = "the start of a page")]
         let entries = self.entries.start.as_ptr().cast::<BufRingEntry>();
         // SAFETY: `slot` is in bounds, and the kernel does not read it before the tail has passed
         // it; the release store publishes the entry.

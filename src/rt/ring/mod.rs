@@ -3,5 +3,5 @@
 mod buffers;
 mod queue;
 
-pub(super) use buffers::{BUFFER_BYTES, Buffers};
+pub(super) use buffers::Buffers;
 pub(super) use queue::{Completion, Queue, Wait};
