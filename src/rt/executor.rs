@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_lite::future::yield_now;
 use glommio::io::BufferedFile;
@@ -21,9 +21,10 @@ use super::task::{Tasks, spawn_detached};
 const SLICE: Duration = Duration::from_millis(1);
 /// After so many slices in which nothing happened the core parks in glommio.
 const SLICES_MAX: u32 = 20;
-/// However busy the sockets are, glommio's rings (timers, other threads' wakers) are looked at
-/// this often.
-const VISIT_AFTER: Duration = Duration::from_millis(2);
+/// However busy the sockets are, glommio looks at its rings (timers, other threads' wakers, results
+/// of blocking work) this often: it preempts its task queue, the root task included. Yielding does
+/// not reach its reactor as long as anybody in the queue is ready.
+const VISIT_AFTER: Duration = Duration::from_millis(1);
 /// Rounds of ready tasks between two looks at the ring.
 const PASSES_MAX: u32 = 8;
 /// Rounds in which cancelled tasks may go.
@@ -113,6 +114,7 @@ fn make(options: &Options) -> Result<LocalExecutor, End> {
     LocalExecutorBuilder::new(placement)
         .name(&options.name)
         .io_memory(0)
+        .preempt_timer(VISIT_AFTER)
         .make()
         .map_err(|error| End::Start(error.to_string()))
 }
@@ -150,7 +152,6 @@ impl Root {
     /// wake those for whom something has happened.
     async fn turn_until(&self, done: impl Fn() -> bool) -> std::io::Result<()> {
         let mut quiet = 0;
-        let mut visited = Instant::now();
         loop {
             let settled = self.settle(&mut quiet).await;
             if done() {
@@ -166,10 +167,6 @@ impl Root {
             let wait = if settled { Wait::Upto(self.slice()) } else { Wait::No };
             let events = self.driver.turn(wait)?;
             quiet = if events > 0 || !settled { 0 } else { quiet + 1 };
-            if quiet > 0 || visited.elapsed() >= VISIT_AFTER {
-                glommio::executor().yield_task_queue_now().await;
-                visited = Instant::now();
-            }
         }
     }
 
