@@ -1,6 +1,7 @@
 //! `corelane run` as a process: who runs where, what is answered, and how it ends.
 #![cfg(feature = "cli")]
 #![expect(unsafe_code, reason = "a seccomp filter is set between fork and exec")]
+#![expect(clippy::unwrap_used, reason = "what goes wrong here is a failure of the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -204,12 +205,12 @@ fn get(path: &str) -> String {
 }
 
 /// The numbers that a list such as `0-2,5` stands for.
-fn numbers(list: &str) -> BTreeSet<usize> {
+fn numbers(text: &str) -> BTreeSet<usize> {
     let run = |run: &str| {
         let (first, last) = run.split_once('-').unwrap_or((run, run));
         first.parse::<usize>().unwrap()..=last.parse().unwrap()
     };
-    list.trim().split(',').flat_map(run).collect()
+    text.trim().split(',').flat_map(run).collect()
 }
 
 /// The CPUs that the status of a task or process allows it.

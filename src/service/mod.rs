@@ -5,4 +5,5 @@ mod exit;
 mod run;
 
 pub use exit::Exit;
+#[cfg(feature = "cli")]
 pub(crate) use run::run_all;

@@ -102,7 +102,9 @@ fn spawn_all(
         let mut announcer = Announcer::new(several.then(|| cluster.called()));
         let notices = notices.clone();
         let told = cluster.on_event(move |event| {
-            announcer.lines(event).iter().for_each(|line| say(line));
+            for line in announcer.lines(event) {
+                say(&line);
+            }
             if matches!(event, Event::Stopped(_)) {
                 // Nobody waits any more.
                 let _ended = notices.send(Notice::Stopped);
