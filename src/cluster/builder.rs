@@ -146,7 +146,7 @@ impl Cluster {
         let allowed = AllowedCpus::capture()
             .map_err(|source| StartError::System { what: "read the CPUs to use", source })?;
         let placement = self.place(&allowed)?;
-        uring::probe().map_err(|refusal| StartError::Ring { problem: refusal.to_string() })?;
+        probe()?;
         // A number for good, so that scaling need never open or close a socket.
         let sockets = placement.workers().max(allowed.ids().len());
         let listeners = Listeners::bind(&self.addresses, sockets)?;
@@ -217,6 +217,16 @@ impl Cluster {
             Err(_) => Err(lost()),
         }
     }
+}
+
+/// Whether `io_uring` can be had, asked on a thread of its own: some time after a ring's end the
+/// kernel interrupts whatever system call its maker waits in, and the caller must not see that.
+fn probe() -> Result<(), StartError> {
+    let thread = thread::Builder::new().name("corelane-probe".to_owned()).spawn(uring::probe);
+    let thread = thread.map_err(|source| StartError::System { what: "start a thread", source })?;
+    let probed =
+        thread.join().map_err(|_| StartError::Ring { problem: "its probe panicked".into() })?;
+    probed.map_err(|refusal| StartError::Ring { problem: refusal.to_string() })
 }
 
 /// The supervisor went without a word, which is a mistake in corelane.

@@ -1,3 +1,4 @@
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,7 +77,8 @@ fn the_end_of_the_handle_is_the_end_of_the_cluster() {
     let (cluster, log) = cluster(App::new);
     let handle = cluster.listen(format!("unix:{}", path.display())).spawn().unwrap();
     assert!(path.exists());
-    drop(handle);
+    // On another thread than the one that has it: a handle is `Send`.
+    std::thread::spawn(move || drop(handle)).join().unwrap();
     assert!(!path.exists());
     assert!(matches!(seen(&log).last(), Some(Event::Stopped(_))));
 }
@@ -110,6 +112,41 @@ fn a_panicked_worker_is_restarted_on_the_same_sockets() {
     let Address::Tcp(address) = handle.addresses()[0] else { unreachable!() };
     TcpStream::connect(address).unwrap();
     handle.shutdown().unwrap();
+}
+
+/// Asks on this connection and reads the answer, which has no more than a buffer of bytes.
+fn ask(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    let mut buffer = [0; 1024];
+    let count = stream.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+}
+
+fn connect(handle: &ClusterHandle) -> TcpStream {
+    let Address::Tcp(address) = handle.addresses()[0] else { panic!("{handle:?}") };
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn clients_of_a_panicked_worker_see_their_connection_end_and_the_next_is_served() {
+    let boom = async || drop(crate::rt::spawn_local(async { panic!("on purpose") }));
+    let (cluster, log) = cluster(move || App::new().get("/", async || "alive").get("/boom", boom));
+    let handle = cluster.instances(1).spawn().unwrap();
+    for _ in 0..3 {
+        let (mut idle, mut last) = (connect(&handle), connect(&handle));
+        assert!(ask(&mut idle, "/").unwrap().ends_with("alive"));
+        // Its answer may still come, or not.
+        let _answer = ask(&mut last, "/boom");
+        let end = idle.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
+        // In the queue of the socket, until the successor takes it.
+        assert!(ask(&mut connect(&handle), "/").unwrap().ends_with("alive"));
+    }
+    handle.shutdown().unwrap();
+    let restarts = |event: &&Event| matches!(event, Event::Restarting { worker: 0, .. });
+    assert_eq!(seen(&log).iter().filter(restarts).count(), 3);
 }
 
 #[test]
