@@ -45,8 +45,8 @@ pub(crate) struct Driver {
 impl Driver {
     /// A driver for the calling thread.
     pub(super) fn new() -> io::Result<Rc<Self>> {
-        let notifier = Notifier::new()?;
-        let core = Core::new(Notice::new(&notifier))?;
+        let (notifier, notice) = Notifier::new()?;
+        let core = Core::new(notice)?;
         Ok(Rc::new(Self {
             core: RefCell::new(core),
             notifier,
@@ -340,11 +340,11 @@ impl Core {
         }
     }
 
-    /// Reads the eventfd by which other threads wake this core.
+    /// Listens to the bell by which other threads wake this core.
     fn hear_notices(&mut self) -> io::Result<()> {
-        let (fd, count) = self.notice.target();
-        let entry = opcode::Read::new(Fd(fd), count.cast(), 8).build();
-        // SAFETY: the counter is boxed and belongs to the core, like the descriptor, until the end.
+        let (fd, heard) = self.notice.target();
+        let entry = opcode::Recv::new(Fd(fd), heard, 1).build();
+        // SAFETY: the byte is boxed and belongs to the core, like the descriptor, until the end.
         unsafe { self.push(entry, Token::Notice) }
     }
 

@@ -1,15 +1,15 @@
 //! Messages to a core from other threads.
 
 use std::future::poll_fn;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
 use concurrent_queue::ConcurrentQueue;
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::Driver;
 
@@ -17,22 +17,29 @@ use super::Driver;
 #[derive(Clone)]
 pub(super) struct Notifier(Arc<Bell>);
 
+/// A socket pair, and not an eventfd: a ring whose operation is woken by an eventfd may not signal
+/// its own eventfd at once, so the kernel defers that by an RCU grace period. A parked core would
+/// hear of a message some 13 ms late.
 struct Bell {
-    fd: OwnedFd,
+    rope: UnixStream,
     rung: AtomicBool,
 }
 
 impl Notifier {
-    /// For the core of the calling thread.
-    pub(super) fn new() -> io::Result<Self> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
-        Ok(Self(Arc::new(Bell { fd, rung: AtomicBool::new(false) })))
+    /// For the core of the calling thread, which keeps the other half.
+    pub(super) fn new() -> io::Result<(Self, Notice)> {
+        let (rope, hearing) = UnixStream::pair()?;
+        rope.set_nonblocking(true)?;
+        let bell = Arc::new(Bell { rope, rung: AtomicBool::new(false) });
+        let notice =
+            Notice { bell: Arc::clone(&bell), hearing, heard: Box::new(0), listeners: Vec::new() };
+        Ok((Self(bell), notice))
     }
 
     fn notify(&self) {
         if !self.0.rung.swap(true, Ordering::AcqRel) {
-            // Fails only if the counter is full, and then the core is being woken already.
-            let _ = rustix::io::write(&self.0.fd, &1_u64.to_ne_bytes());
+            // Fails only if the core has ended, or has not yet heard thousands of notices.
+            let _ = (&self.0.rope).write(&[0]);
         }
     }
 }
@@ -40,31 +47,27 @@ impl Notifier {
 /// The core's side of its notifier.
 pub(super) struct Notice {
     bell: Arc<Bell>,
-    /// What the kernel reads the eventfd into.
-    count: Box<u64>,
+    hearing: UnixStream,
+    /// What the kernel receives into.
+    heard: Box<u8>,
     listeners: Vec<Waker>,
 }
 
 impl Notice {
-    /// Of this notifier.
-    pub(super) fn new(notifier: &Notifier) -> Self {
-        Self { bell: Arc::clone(&notifier.0), count: Box::new(0), listeners: Vec::new() }
+    /// What to receive from, and where to.
+    pub(super) fn target(&mut self) -> (RawFd, *mut u8) {
+        (self.hearing.as_raw_fd(), &raw mut *self.heard)
     }
 
-    /// What to read, and where to.
-    pub(super) fn target(&mut self) -> (RawFd, *mut u64) {
-        (self.bell.fd.as_raw_fd(), &raw mut *self.count)
-    }
-
-    /// The eventfd has been read.
+    /// The bell has been heard.
     pub(super) fn heard(&mut self, woken: &mut Vec<Waker>) {
         self.bell.rung.store(false, Ordering::Release);
         woken.append(&mut self.listeners);
     }
 
-    /// Keeps the counter for ever.
+    /// Keeps the memory for ever.
     pub(super) fn leak(&mut self) {
-        std::mem::forget(std::mem::take(&mut self.count));
+        std::mem::forget(std::mem::take(&mut self.heard));
     }
 }
 

@@ -16,7 +16,7 @@ pub(in crate::rt) enum Token {
     Accept(u32),
     /// A file read.
     Read(u32),
-    /// The read of the eventfd by which other threads wake this core.
+    /// The receive from the bell by which other threads wake this core.
     Notice,
     /// The timeout that ends a park.
     Alarm,
