@@ -3,6 +3,8 @@
 #![expect(unsafe_code, reason = "a seccomp filter is set between fork and exec")]
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is a failure of the test")]
 
+mod faults;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +17,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use tempfile::TempDir;
 
 /// Whatever takes longer has failed.
@@ -47,11 +49,17 @@ struct Running {
 impl Running {
     /// Runs the file, or the embedded default, on a free port.
     fn start(file: Option<&str>, args: &[&str]) -> Self {
+        Self::prepared(file, args, |_| {})
+    }
+
+    /// As [`start`](Self::start), with a last word on the command.
+    fn prepared(file: Option<&str>, args: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = command(dir.path(), args);
         if let Some(text) = file {
             fs::write(dir.path().join("corelane.toml"), text).unwrap();
         }
+        prepare(&mut command);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -172,6 +180,14 @@ fn refuse(command: &mut Command, call: i64, errno: i32) {
     };
     // SAFETY: between fork and exec it makes two system calls and allocates nothing.
     unsafe { command.pre_exec(install) };
+}
+
+/// Allows the command so many descriptors.
+fn allow_descriptors(command: &mut Command, most: u64) {
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    let set = move || Ok(setrlimit(Resource::Nofile, limit)?);
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe { command.pre_exec(set) };
 }
 
 /// Sends a request and reads the answer up to the end of the connection.
