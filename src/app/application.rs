@@ -143,6 +143,7 @@ impl App {
         self.add(Verb::One(method), path, Endpoint::handler(handler))
     }
 
+    #[cfg(any(feature = "cli", test))]
     /// Answers these methods on this path by a built-in endpoint; without methods, those that are
     /// usual for it: GET, and POST for an echo.
     ///

@@ -11,6 +11,8 @@
 //! panics.
 
 mod application;
+// Prepared answers are what `corelane.toml` is made of; without it nobody makes one.
+#[cfg_attr(not(any(feature = "cli", test)), expect(dead_code))]
 mod builtin;
 mod call;
 mod extract;
@@ -27,6 +29,7 @@ mod table;
 mod tests;
 
 pub use application::App;
+#[cfg(any(feature = "cli", test))]
 pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
 pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest};
