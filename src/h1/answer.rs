@@ -127,8 +127,10 @@ fn after(asked: Asked, response: &Response) -> After {
         return After::HandOver;
     }
     // A 1xx answer is not final, and a client takes any 2xx to CONNECT for a tunnel: with nobody
-    // to hand the connection to, there is nothing left that both sides would understand.
-    let confusing = status.is_informational() || tunnels;
+    // to hand the connection to, there is nothing left that both sides would understand. Nor is
+    // there behind a CONNECT that is refused: the client may have sent its tunnel's first bytes,
+    // which must not be taken for a request.
+    let confusing = status.is_informational() || asked.method == AskedMethod::Connect;
     if confusing || !asked.keep_alive || says_close(response.headers()) {
         After::Close
     } else {

@@ -110,7 +110,7 @@ fn the_framing_table() {
         (CONNECT, tunnel(), Absent, false, HandOver),
         (CONNECT, switching(status(201)), Absent, false, HandOver),
         (CONNECT, status(200), Absent, false, Close),
-        (CONNECT, five().with_status(StatusCode::FORBIDDEN), Known(5), true, Persist),
+        (CONNECT, five().with_status(StatusCode::FORBIDDEN), Known(5), true, Close),
     ];
     for (asked, response, length, sends_body, after) in table {
         let framing = Framing::of(asked, &response);
