@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_lite::Stream;
 
 use super::channel::Reader;
+use super::contained::Contained;
 
 /// Why a request's body could not be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +52,7 @@ enum Inner {
         size: Option<u64>,
     },
     Stream {
-        stream: BodyStream,
+        stream: Contained<BodyStream>,
         size: Option<u64>,
     },
 }
@@ -66,7 +67,8 @@ impl Body {
     /// A body of unknown length, sent as the stream yields it. An error cuts the connection, so
     /// that the client can tell that the answer is not whole.
     pub fn stream(stream: impl Stream<Item = std::io::Result<Bytes>> + 'static) -> Self {
-        Self(Inner::Stream { stream: Box::pin(stream), size: None })
+        let stream: BodyStream = Box::pin(stream);
+        Self(Inner::Stream { stream: Contained::new(stream), size: None })
     }
 
     /// A body that the connection will receive; `size` if the client said how long it is.
@@ -135,7 +137,7 @@ impl Body {
                 reader.poll_chunk(cx).map(|chunk| chunk.map(|result| result.map_err(Into::into)))
             }
             Inner::Stream { stream, .. } => loop {
-                match stream.as_mut().poll_next(cx) {
+                match stream.get_mut().as_mut().poll_next(cx) {
                     Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
                     other => return other,
                 }

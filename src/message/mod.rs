@@ -6,6 +6,7 @@
 
 mod body;
 mod channel;
+mod contained;
 mod extensions;
 mod head;
 mod request;
@@ -14,6 +15,7 @@ mod upgrade;
 
 pub use body::{Body, BodyError};
 pub(crate) use channel::{Feeder, channel};
+pub(crate) use contained::{Contained, discard};
 pub use extensions::Extensions;
 pub use head::Headers;
 pub(crate) use head::{Field, Head, Span};

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncWrite};
 
+use super::contained::Contained;
+
 /// What an upgraded connection can do.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
 
@@ -60,7 +62,7 @@ impl fmt::Debug for Upgraded {
 type Then = dyn FnOnce(Upgraded, Bytes) -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// What an answer's author wants done with the connection once the answer is on its way.
-pub(crate) struct Handover(Box<Then>);
+pub(crate) struct Handover(Contained<Box<Then>>);
 
 impl Handover {
     /// Keeps `then` until the answer has been sent.
@@ -69,13 +71,13 @@ impl Handover {
         F: FnOnce(Upgraded, Bytes) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        Self(Box::new(move |io, leftover| Box::pin(then(io, leftover))))
+        Self(Contained::new(Box::new(move |io, leftover| Box::pin(then(io, leftover)))))
     }
 
     /// The future that now owns the connection; `leftover` is what the client sent behind its
     /// request.
     pub(crate) fn start(self, io: Upgraded, leftover: Bytes) -> Pin<Box<dyn Future<Output = ()>>> {
-        (self.0)(io, leftover)
+        (self.0.into_inner())(io, leftover)
     }
 }
 
