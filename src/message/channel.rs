@@ -17,6 +17,7 @@ struct Pipe {
     chunks: VecDeque<Bytes>,
     end: Option<Result<(), BodyError>>,
     reader: Option<Waker>,
+    feeder: Option<Waker>,
 }
 
 /// A body whose bytes the connection is still to receive.
@@ -36,6 +37,12 @@ impl Feeder {
     pub(crate) fn wanted(&self) -> bool {
         self.with(|pipe| pipe.chunks.is_empty() && pipe.end.is_none() && pipe.reader.is_some())
             .unwrap_or(false)
+    }
+
+    /// Has the connection's task woken when another task comes to wait for bytes. A reader within
+    /// the connection's own task need not be told: who polls it sees what it wants.
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        self.with(|pipe| pipe.feeder = Some(cx.waker().clone()));
     }
 
     /// Whether the reader is gone, so that nobody will read what is left.
@@ -100,6 +107,9 @@ impl Reader {
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
             None => {
                 pipe.reader = Some(cx.waker().clone());
+                if let Some(feeder) = pipe.feeder.take().filter(|own| !own.will_wake(cx.waker())) {
+                    feeder.wake();
+                }
                 Poll::Pending
             }
         }
