@@ -1,5 +1,6 @@
 //! One connection: the small task that waits for its client.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +14,7 @@ use super::core::Core;
 use super::exchange::{Exchange, Job, Outcome};
 use super::linger::linger;
 use super::peer::CompactPeer;
-use crate::message::{Handover, Upgraded};
+use crate::message::{Contained, Handover, Upgraded, discard};
 use crate::net::{Stream, Transport};
 
 /// An open connection, counted as long as this lives.
@@ -45,7 +46,7 @@ pub(super) async fn converse(open: Open, mut stream: Stream) {
     let last = loop {
         let timed_out = match wait(core, &mut stream).await {
             Ok(()) => false,
-            Err(error) if fresh && error.kind() == io::ErrorKind::TimedOut => true,
+            Err(error) if refuses_late(core, fresh, &error) => true,
             Err(_) => return,
         };
         let mut exchange = core.take_exchange();
@@ -96,35 +97,32 @@ async fn wait(core: &Core, stream: &mut Stream) -> io::Result<()> {
     .await
 }
 
+/// Whether the wait has failed because the first head did not come in time. While the worker
+/// drains, the client has not been given that time, and is not to blame.
+fn refuses_late(core: &Core, fresh: bool, error: &io::Error) -> bool {
+    fresh && error.kind() == io::ErrorKind::TimedOut && !core.draining()
+}
+
 /// Gives the connection to the future that an upgrading answer came with.
 async fn hand_over(core: Rc<Core>, stream: Stream, handover: Handover, leftover: Bytes) {
     let io = Upgraded::new(stream.into_io(core.waits.write_idle));
-    let Ok(then) = catch_unwind(AssertUnwindSafe(|| handover.start(io, leftover))) else {
-        return core.stats.panics.increment();
+    let then = match catch_unwind(AssertUnwindSafe(|| handover.start(io, leftover))) {
+        Ok(then) => then,
+        Err(payload) => return note_panic(&core, payload),
     };
-    let mut then = Contained { future: Some(then) };
+    let mut then = Contained::new(then);
     poll_fn(|cx| {
-        let Some(future) = &mut then.future else { return Poll::Ready(()) };
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| {
-            core.stats.panics.increment();
-            tracing::error!("the owner of an upgraded connection panicked");
+        let polled = catch_unwind(AssertUnwindSafe(|| then.get_mut().as_mut().poll(cx)));
+        polled.unwrap_or_else(|payload| {
+            note_panic(&core, payload);
             Poll::Ready(())
         })
     })
     .await;
 }
 
-/// A future whose destructor may panic without taking more than its connection along.
-struct Contained {
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
-}
-
-impl Drop for Contained {
-    fn drop(&mut self) {
-        let future = self.future.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
-            tracing::error!("the owner of an upgraded connection panicked while it was dropped");
-        }
-    }
+fn note_panic(core: &Core, payload: Box<dyn Any + Send>) {
+    core.stats.panics.increment();
+    tracing::error!("the owner of an upgraded connection panicked");
+    discard(payload);
 }

@@ -5,6 +5,7 @@
 //! read), works it off, hands the outcome back and waits for the next job. The core keeps a pool of
 //! them, so a busy connection allocates nothing, and an idle one holds none.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -22,7 +23,7 @@ use crate::app::{Answer, Call, HandlerFuture};
 use crate::h1::{
     After, Asked, Decoded, Framing, HeadDecoder, Refusal, encode_head, encode_refusal,
 };
-use crate::message::{Handover, Head, Peer, Request, Response};
+use crate::message::{Handover, Head, Peer, Request, Response, discard};
 use crate::net::{Output, Stream, Transport};
 
 /// Answers are sent when so many bytes of them have been queued, pipelined or not.
@@ -238,8 +239,8 @@ impl Dialogue {
                 Now::Handled(Handled::Answered(response), incoming.map(Box::new))
             }
             Ok(Called::Waiting(future)) => Now::Waiting(future, incoming.map(Box::new)),
-            Err(_) => {
-                self.note_panic(line);
+            Err(payload) => {
+                self.note_panic(line, payload);
                 Now::Handled(Handled::Panicked, incoming.map(Box::new))
             }
         }
@@ -278,7 +279,7 @@ impl Dialogue {
             }
         };
         let mut asked = decoded.asked;
-        let response = match handled {
+        let mut response = match handled {
             Handled::Answered(response) => admissible(response, asked),
             Handled::Panicked => {
                 asked.keep_alive = false;
@@ -288,7 +289,12 @@ impl Dialogue {
         };
         asked.keep_alive &= !line.core.draining();
         if let Some(incoming) = &mut incoming {
-            asked.keep_alive &= incoming.settle(&mut self.input);
+            let streamed = response.body().as_whole().is_none() && !response.upgrades();
+            let settled = incoming.settle(&mut self.input, &mut self.output, streamed);
+            asked.keep_alive &= settled;
+            if response.upgrades() && !settled {
+                response = outgoing::unread_upgrade();
+            }
         }
         let mut end = self.send(line, response, asked, &mut incoming).await;
         let read = incoming.is_none_or(|incoming| incoming.finish(&mut self.input));
@@ -317,13 +323,16 @@ impl Dialogue {
                 match catch_unwind(AssertUnwindSafe(|| poll(cx))) {
                     Ok(Poll::Ready(answer)) => return Poll::Ready(Handled::Answered(answer)),
                     Ok(Poll::Pending) => {}
-                    Err(_) => {
-                        self.note_panic(line);
+                    Err(payload) => {
+                        self.note_panic(line, payload);
                         return Poll::Ready(Handled::Panicked);
                     }
                 }
-                let fed = incoming.as_mut().filter(|incoming| incoming.wanted());
-                let Some(incoming) = fed else { break };
+                let Some(incoming) = incoming.as_mut() else { break };
+                if !incoming.wanted() {
+                    incoming.watch(cx);
+                    break;
+                }
                 let fed = incoming.poll_feed(cx, line, &mut self.input, &mut self.output);
                 std::task::ready!(fed);
             }
@@ -336,9 +345,10 @@ impl Dialogue {
         .await
     }
 
-    fn note_panic(&self, line: &Line) {
+    fn note_panic(&self, line: &Line, payload: Box<dyn Any + Send>) {
         line.core.stats.panics.increment();
         tracing::error!(route = self.pattern.as_deref(), "a handler panicked");
+        discard(payload);
     }
 
     /// Notes that an answer has been queued, and sends what is queued if that is enough.

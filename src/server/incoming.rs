@@ -75,6 +75,11 @@ impl Incoming {
         self.feeder.wanted()
     }
 
+    /// Has this task woken when somebody does.
+    pub(super) fn watch(&self, cx: &Context<'_>) {
+        self.feeder.watch(cx);
+    }
+
     /// Hands on one piece of what has arrived, receiving if need be.
     pub(super) fn poll_feed(
         &mut self,
@@ -153,17 +158,30 @@ impl Incoming {
     }
 
     /// Whether the next request can be read behind this one: its body is, or has already been
-    /// received to its end; or its reader is still at it.
-    pub(super) fn settle(&mut self, input: &mut Input) -> bool {
-        if !self.feeder.abandoned() {
+    /// received to its end; or its reader is still at it while the answer is `streamed`, and told
+    /// to go on if it waits for that: behind the answer's head it would be too late.
+    pub(super) fn settle(
+        &mut self,
+        input: &mut Input,
+        output: &mut Output,
+        streamed: bool,
+    ) -> bool {
+        if streamed && !self.feeder.abandoned() {
+            if std::mem::take(&mut self.expects_continue) && !self.failed {
+                output.buffer.extend_from_slice(CONTINUE);
+            }
             return !self.failed;
         }
-        while !self.failed && !self.decoder.is_done() && self.decode(input, false) {}
-        !self.failed && self.decoder.is_done()
+        self.skip(input)
     }
 
     /// As [`settle`](Self::settle), but once the answer has been sent nobody reads any more.
     pub(super) fn finish(mut self, input: &mut Input) -> bool {
+        self.skip(input)
+    }
+
+    /// Passes over what has been received of the body. False if there is more to come.
+    fn skip(&mut self, input: &mut Input) -> bool {
         while !self.failed && !self.decoder.is_done() && self.decode(input, false) {}
         !self.failed && self.decoder.is_done()
     }

@@ -19,6 +19,21 @@ pub(super) fn upgrade_required() -> Response {
         .with_header(header::CONNECTION, HeaderValue::from_static("upgrade"))
 }
 
+/// The answer where the application wants an upgrade without having read the request's body: what
+/// is left of it would be taken for bytes of the new protocol.
+pub(super) fn unread_upgrade() -> Response {
+    tracing::error!("a handler upgrades a connection before it has read the request's body");
+    internal_error()
+}
+
+/// Why an answer was cut short.
+enum Cut {
+    /// The connection has failed.
+    Line,
+    /// The body has.
+    Body,
+}
+
 impl Dialogue {
     /// Sends an answer, or queues it. `None`: the next request may be read.
     pub(super) async fn send(
@@ -33,15 +48,17 @@ impl Dialogue {
         let Parts { body, handover } = response.into_parts();
         let whole = body.as_whole().cloned();
         let sent = match whole {
-            _ if !framing.sends_body => self.queue(line).await.is_ok(),
+            _ if !framing.sends_body => self.queue(line).await.map_err(|_| Cut::Line),
             Some(bytes) => {
                 self.append(bytes);
-                self.queue(line).await.is_ok()
+                self.queue(line).await.map_err(|_| Cut::Line)
             }
             None => self.stream(line, body, framing.length, incoming).await,
         };
-        if !sent {
-            return Some(End::Close);
+        match sent {
+            Ok(()) => {}
+            Err(Cut::Line) => return Some(End::Close),
+            Err(Cut::Body) => return Some(self.cut(line, framing.length).await),
         }
         let end = match (framing.after, handover) {
             (After::Persist, _) => return None,
@@ -49,6 +66,15 @@ impl Dialogue {
             (After::HandOver | After::Close, _) => End::Linger,
         };
         self.flush(line).await.map_or(Some(End::Close), |()| Some(end))
+    }
+
+    /// Ends the dialogue behind an answer whose body has failed. The answers before it were sound,
+    /// and are not lost with it.
+    async fn cut(&mut self, line: &mut Line, length: AnswerLength) -> End {
+        match self.flush(line).await {
+            Ok(()) if length != AnswerLength::UntilClose => End::Linger,
+            _ => End::Close,
+        }
     }
 
     fn append(&mut self, bytes: Bytes) {
@@ -59,15 +85,15 @@ impl Dialogue {
         }
     }
 
-    /// Sends a body as it comes. False if the connection must be cut: it failed, or the body did,
-    /// and the client must not take what it has for the whole.
+    /// Sends a body as it comes. If the body fails, the client must not take what it has for the
+    /// whole.
     async fn stream(
         &mut self,
         line: &mut Line,
         mut body: Body,
         length: AnswerLength,
         incoming: &mut Option<Box<Incoming>>,
-    ) -> bool {
+    ) -> Result<(), Cut> {
         let mut left = match length {
             AnswerLength::Known(length) => Some(length),
             _ => None,
@@ -78,12 +104,14 @@ impl Dialogue {
                 Handled::Answered(None) => break,
                 Handled::Answered(Some(Err(error))) => {
                     tracing::debug!(%error, "a streamed body failed");
-                    return false;
+                    return Err(Cut::Body);
                 }
-                Handled::Panicked | Handled::Gone => return false,
+                Handled::Panicked => return Err(Cut::Body),
+                Handled::Gone => return Err(Cut::Line),
             };
             if let Some(left) = &mut left {
-                let Some(rest) = left.checked_sub(chunk.len() as u64) else { return false };
+                let rest = left.checked_sub(chunk.len() as u64);
+                let Some(rest) = rest else { return Err(Cut::Body) };
                 *left = rest;
             }
             if length == AnswerLength::Chunked {
@@ -91,13 +119,14 @@ impl Dialogue {
             } else {
                 self.append(chunk);
             }
-            if self.flush(line).await.is_err() {
-                return false;
-            }
+            self.flush(line).await.map_err(|_| Cut::Line)?;
         }
         if length == AnswerLength::Chunked {
             self.output.buffer.extend_from_slice(LAST_CHUNK);
         }
-        left.is_none_or(|left| left == 0) && self.queue(line).await.is_ok()
+        if left.is_some_and(|left| left > 0) {
+            return Err(Cut::Body);
+        }
+        self.queue(line).await.map_err(|_| Cut::Line)
     }
 }

@@ -16,7 +16,13 @@ use crate::message::{Body, Request, Response};
 use crate::rt::{self, Options, Sender, mailbox};
 use crate::stats::WorkerStats;
 
+mod client;
+mod drain;
+mod hostile;
+
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the slow handler takes: long enough for a test to act meanwhile.
+const SLOW: Duration = Duration::from_millis(150);
 
 /// A worker on a thread of its own; drained and joined when dropped.
 struct Worker {
@@ -149,8 +155,12 @@ fn hello() -> App {
             pending().await
         })
         .get("/slow", async || {
-            rt::sleep(Duration::from_millis(150)).await;
+            rt::sleep(SLOW).await;
             "slow"
+        })
+        .get("/nap", async || {
+            rt::sleep(Duration::from_millis(1)).await;
+            "rested"
         })
         .get("/stream", async || {
             let chunks = ["one", "", "two"].map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())));
@@ -212,7 +222,7 @@ fn keeps_a_connection_and_answers_pipelined_requests_in_order() {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
         assert!(answer(&mut stream).ends_with("Hello, Cluster!"));
     }
-    let paths = ["/", "/slow", "/users/7", "/stream", "/users/1", "/large", "/"].repeat(30);
+    let paths = ["/", "/nap", "/users/7", "/stream", "/users/1", "/large", "/"].repeat(30);
     let mut writer = stream.try_clone().unwrap();
     let requests = paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
     let requests = requests.collect::<Vec<_>>().concat();
@@ -227,7 +237,7 @@ fn keeps_a_connection_and_answers_pipelined_requests_in_order() {
     for (path, answer) in paths.iter().zip(got) {
         let expected = match *path {
             "/" => "Hello, Cluster!",
-            "/slow" => "slow",
+            "/nap" => "rested",
             "/users/7" => "seven",
             "/stream" => "\r\n0\r\n\r\n",
             "/users/1" => "other",
@@ -478,6 +488,8 @@ fn draining_ends_what_was_begun_and_cuts_nothing() {
     let answer = rest(&mut begun);
     assert!(answer.ends_with("slow") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
     assert_eq!(rest(&mut idle), "", "an idle connection is closed");
+    // The worker lingers until its clients have closed too.
+    drop((begun, idle));
     assert_eq!(worker.join(), Served { cut: 0 });
 }
 
@@ -495,6 +507,7 @@ fn draining_answers_a_request_that_was_on_its_way() {
     idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     let answer = rest(&mut idle);
     assert!(answer.ends_with("Hello, Cluster!") && answer.contains("\r\nConnection: close\r\n"));
+    drop((begun, idle));
     assert_eq!(worker.join(), Served { cut: 0 });
 }
 

@@ -1,0 +1,217 @@
+//! Clients that go away, stop, or never read, at each stage of a request.
+
+use std::fs::File;
+use std::net::Shutdown;
+use std::process::Command;
+
+use futures_lite::stream;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+use super::*;
+
+const HOST: &str = "Host: h\r\n\r\n";
+const SHORT: Duration = Duration::from_millis(80);
+
+fn endless() -> App {
+    hello().get("/endless", async || {
+        let chunk = Bytes::from(vec![b'x'; 16 * 1024]);
+        Response::new(Body::stream(stream::repeat_with(move || Ok(chunk.clone()))))
+    })
+}
+
+/// What a client may have sent when it stops, and how many requests the worker then has seen.
+fn stages() -> Vec<(String, u64)> {
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\n{HOST}");
+    let post = |path: &str| format!("POST {path} HTTP/1.1\r\nContent-Length: 99\r\n{HOST}half");
+    let upgrade = "Connection: upgrade\r\nUpgrade: echo\r\n";
+    vec![
+        (String::new(), 0),
+        ("GET / HT".to_owned(), 0),
+        (get("/"), 1),
+        (get("/").repeat(100), 100),
+        (get("/") + "GET / HT", 1),
+        (post("/length"), 1),
+        (post("/echo"), 1),
+        (post("/ignore"), 1),
+        (get("/pending"), 1),
+        (get("/") + &get("/pending"), 2),
+        (get("/large").repeat(50), 1),
+        (get("/endless"), 1),
+        ("nonsense\r\n\r\n".to_owned(), 0),
+        (format!("GET /upgrade HTTP/1.1\r\n{upgrade}{HOST}"), 1),
+    ]
+}
+
+#[test]
+fn a_client_may_reset_at_any_stage() {
+    let mut worker = Worker::new(endless);
+    for (sent, requests) in stages() {
+        let mut stream = worker.connect();
+        let before = worker.stats.requests.get();
+        stream.write_all(sent.as_bytes()).unwrap();
+        until(|| worker.stats.requests.get() >= before + requests);
+        until(|| worker.stats.accepted.get() > 0);
+        reset(stream);
+        until(|| worker.stats.connections.get() == 0);
+    }
+    assert_eq!(worker.drain(), Served { cut: 0 });
+}
+
+#[test]
+fn a_client_may_go_away_at_any_stage() {
+    let mut worker = Worker::with(endless, |_, timeouts| timeouts.write_idle = SHORT);
+    for (sent, _) in stages().into_iter().filter(|(sent, _)| !sent.contains("/pending")) {
+        let mut stream = worker.connect();
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        drop(stream);
+        until(|| worker.stats.connections.get() == 0);
+    }
+    assert_eq!(worker.drain(), Served { cut: 0 });
+}
+
+#[test]
+fn a_client_may_end_its_side_at_any_stage() {
+    let mut worker = Worker::new(hello);
+    for (sent, requests) in stages() {
+        if sent.contains("/pending") || sent.contains("/endless") {
+            continue;
+        }
+        let mut stream = worker.connect();
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let answers = rest(&mut stream);
+        let expected = if sent.contains("/large") { 50 } else { requests };
+        let refused = u64::from(sent.contains("nonsense"));
+        let seen = answers.matches("HTTP/1.1 ").count() as u64;
+        // An answer that streams the body back is cut before it has begun.
+        assert!(seen == expected + refused, "{sent}: {answers}");
+    }
+    until(|| worker.stats.connections.get() == 0);
+    assert_eq!(worker.drain(), Served { cut: 0 });
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_whatever_it_has_asked_for() {
+    let worker = Worker::with(endless, |limits, timeouts| {
+        timeouts.write_idle = SHORT;
+        limits.body_bytes = 1 << 40;
+    });
+    let echo = format!("POST /echo HTTP/1.1\r\nContent-Length: 1000000000\r\n{HOST}");
+    for sent in [format!("GET /endless HTTP/1.1\r\n{HOST}"), echo] {
+        let mut stream = worker.connect();
+        stream.write_all(sent.as_bytes()).unwrap();
+        until(|| worker.stats.connections.get() == 1);
+        let junk = vec![b'x'; 64 * 1024];
+        if sent.contains("/echo") {
+            while stream.write_all(&junk).is_ok() {}
+        }
+        until(|| worker.stats.connections.get() == 0);
+    }
+}
+
+#[test]
+fn a_body_that_stops_while_it_is_streamed_back_cuts_the_answer() {
+    let worker = Worker::with(hello, |_, timeouts| timeouts.body_idle = SHORT);
+    let answer = worker.ask(&format!("POST /echo HTTP/1.1\r\nContent-Length: 9\r\n{HOST}half"));
+    assert!(answer.ends_with("\r\n\r\nhalf"), "{answer}");
+    until(|| worker.stats.connections.get() == 0);
+}
+
+#[test]
+fn no_deadline_of_the_clients_runs_while_a_handler_works() {
+    let worker = Worker::with(hello, |_, timeouts| {
+        timeouts.header = SHORT;
+        timeouts.keep_alive = SHORT;
+        timeouts.body_idle = SHORT;
+        timeouts.write_idle = SHORT;
+    });
+    let mut stream = worker.connect();
+    for _ in 0..2 {
+        stream.write_all(format!("GET /slow HTTP/1.1\r\n{HOST}").as_bytes()).unwrap();
+        assert!(answer(&mut stream).ends_with("slow"));
+    }
+}
+
+#[test]
+fn the_client_reads_the_refusal_behind_a_body_of_10_mib() {
+    let worker = Worker::new(hello);
+    let body = vec![b'x'; 10 << 20];
+    for head in ["Content-Length: 10485760\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut stream = worker.connect();
+        stream.write_all(format!("POST /length HTTP/1.1\r\n{head}{HOST}").as_bytes()).unwrap();
+        if head.contains("chunked") {
+            stream.write_all(b"a00000\r\n").unwrap();
+        }
+        // It may not get rid of all of it, but it reads only when it has tried.
+        let _ = stream.write_all(&body);
+        let mut refusal = [0; 12];
+        stream.read_exact(&mut refusal).unwrap();
+        assert_eq!(&refusal, b"HTTP/1.1 413", "{head}");
+    }
+    until(|| worker.stats.connections.get() == 0);
+}
+
+#[test]
+fn a_client_that_goes_on_sending_behind_its_last_answer_is_cut() {
+    let worker = Worker::new(hello);
+    let mut stream = worker.connect();
+    stream.write_all(format!("GET / HTTP/1.1\r\nExpect: x\r\n{HOST}").as_bytes()).unwrap();
+    assert!(answer(&mut stream).starts_with("HTTP/1.1 417 "));
+    let begun = Instant::now();
+    while stream.write_all(&[b'x'; 16 * 1024]).is_ok() {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    assert!(begun.elapsed() < linger::LINGER_MAX, "it is the bytes that were too many");
+}
+
+const RUN_OUT: &str = "server::tests::client::accepting_resumes_when_descriptors_are_closed";
+
+#[test]
+fn accepting_resumes_when_descriptors_are_closed() {
+    // The limit is the process's, so this takes one of its own.
+    if std::env::var_os("CORELANE_TEST_RUN_OUT").is_some() {
+        return run_out_of_descriptors();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", RUN_OUT, "--nocapture"])
+        .env("CORELANE_TEST_RUN_OUT", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn run_out_of_descriptors() {
+    // The kernel looks at the limit when the accept begins, so it is set before there is one.
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(open + 100), maximum }).unwrap();
+    let worker = Worker::new(hello);
+    let get = format!("GET / HTTP/1.1\r\n{HOST}");
+    let mut kept = worker.connect();
+    kept.write_all(get.as_bytes()).unwrap();
+    answer(&mut kept);
+    // The clients' descriptors are of this process too; and there are to be few others.
+    let sockets: Vec<_> =
+        (0..16).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
+    let mut ballast: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    ballast.truncate(ballast.len() - 8);
+    for socket in &sockets {
+        socket.connect(&worker.address.into()).unwrap();
+    }
+    let mut held: Vec<TcpStream> = sockets.into_iter().map(Into::into).collect();
+    until(|| worker.stats.accept_failures.get() > 0);
+    // It serves those that are open, and does not try again and again.
+    let (begun, failures) = (Instant::now(), worker.stats.accept_failures.get());
+    while worker.stats.accept_failures.get() < failures + 3 {
+        kept.write_all(get.as_bytes()).unwrap();
+        assert!(answer(&mut kept).ends_with("Hello, Cluster!"));
+    }
+    assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
+    let mut last = held.pop().unwrap();
+    last.write_all(get.as_bytes()).unwrap();
+    drop(held);
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(answer(&mut last).ends_with("Hello, Cluster!"));
+}

@@ -1,0 +1,87 @@
+//! Taking leave of all kinds of clients.
+
+use super::*;
+
+const HOST: &str = "Host: h\r\n\r\n";
+
+fn patient(_: &mut Limits, timeouts: &mut Timeouts) {
+    timeouts.idle_grace = PATIENCE;
+}
+
+/// Tells the worker to drain, and waits until it does: until it closes this connection.
+fn drain(worker: &Worker, connection: &mut TcpStream) {
+    worker.orders.send(Order::Drain).unwrap();
+    until(|| {
+        connection.write_all(format!("GET / HTTP/1.1\r\n{HOST}").as_bytes()).unwrap();
+        answer(connection).contains("\r\nConnection: close\r\n")
+    });
+}
+
+#[test]
+fn a_client_that_has_not_asked_yet_is_not_blamed() {
+    let mut worker = Worker::new(hello);
+    let mut fresh = worker.connect();
+    until(|| worker.stats.connections.get() == 1);
+    worker.orders.send(Order::Drain).unwrap();
+    assert_eq!(rest(&mut fresh), "");
+    assert_eq!(worker.stats.refused.get(), 0);
+    assert_eq!(worker.join(), Served { cut: 0 });
+}
+
+#[test]
+fn a_connection_accepted_just_before_is_answered() {
+    let mut worker = Worker::with(hello, patient);
+    let (mut fresh, mut other) = (worker.connect(), worker.connect());
+    until(|| worker.stats.connections.get() == 2);
+    drain(&worker, &mut other);
+    fresh.write_all(format!("GET / HTTP/1.1\r\n{HOST}").as_bytes()).unwrap();
+    assert!(rest(&mut fresh).ends_with("Hello, Cluster!"));
+    drop((fresh, other));
+    assert_eq!(worker.join(), Served { cut: 0 });
+}
+
+#[test]
+fn of_pipelined_requests_the_one_begun_is_answered_last() {
+    let mut worker = Worker::new(hello);
+    let mut stream = worker.connect();
+    let requests = ["/", "/slow", "/users/7"].map(|path| format!("GET {path} HTTP/1.1\r\n{HOST}"));
+    stream.write_all(requests.concat().as_bytes()).unwrap();
+    until(|| worker.stats.requests.get() == 2);
+    worker.orders.send(Order::Drain).unwrap();
+    let answers = rest(&mut stream);
+    assert!(answers.ends_with("slow"), "{answers}");
+    assert_eq!(answers.matches("Connection: close\r\n").count(), 1, "{answers}");
+    drop(stream);
+    assert_eq!(worker.join(), Served { cut: 0 });
+}
+
+#[test]
+fn a_body_that_was_begun_is_received_to_its_end() {
+    let mut worker = Worker::with(hello, patient);
+    let mut stream = worker.connect();
+    let mut idle = worker.connect();
+    until(|| worker.stats.connections.get() == 2);
+    stream
+        .write_all(format!("POST /length HTTP/1.1\r\nContent-Length: 8\r\n{HOST}half").as_bytes())
+        .unwrap();
+    until(|| worker.stats.requests.get() == 1);
+    drain(&worker, &mut idle);
+    stream.write_all(b"rest").unwrap();
+    let answer = rest(&mut stream);
+    assert!(answer.ends_with("\r\n\r\n8") && answer.contains("\r\nConnection: close\r\n"));
+    drop((stream, idle));
+    assert_eq!(worker.join(), Served { cut: 0 });
+}
+
+#[test]
+fn an_upgraded_connection_goes_on_until_it_is_cut() {
+    let mut worker = Worker::with(hello, |_, timeouts| timeouts.drain = SLOW);
+    let mut stream = worker.connect();
+    let head = "Connection: upgrade\r\nUpgrade: echo\r\n";
+    stream.write_all(format!("GET /upgrade HTTP/1.1\r\n{head}{HOST}").as_bytes()).unwrap();
+    answer(&mut stream);
+    worker.orders.send(Order::Drain).unwrap();
+    stream.write_all(b"still here").unwrap();
+    assert_eq!(rest(&mut stream), "still here");
+    assert_eq!(worker.join(), Served { cut: 1 });
+}
