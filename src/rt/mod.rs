@@ -5,6 +5,8 @@
 //! the root task turns: submit, run deferred work, reap, wake, yield.
 #![expect(unsafe_code, reason = "the kernel reads and writes memory that this room owns")]
 
+#[cfg(test)]
+mod allocation;
 mod blocking;
 mod deadline;
 mod driver;
@@ -17,6 +19,8 @@ mod ring;
 mod task;
 mod timer;
 
+#[cfg(test)]
+pub(crate) use allocation::allocations;
 pub use blocking::{BlockingError, spawn_blocking};
 pub(crate) use deadline::Kind as DeadlineKind;
 pub(crate) use driver::{Core as Tables, Driver};

@@ -16,6 +16,7 @@ use crate::message::{Body, Request, Response};
 use crate::rt::{self, Options, Sender, mailbox};
 use crate::stats::WorkerStats;
 
+mod allocation;
 mod client;
 mod drain;
 mod hostile;
