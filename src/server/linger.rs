@@ -16,7 +16,7 @@ pub(super) const LINGER_MAX: Duration = Duration::from_secs(2);
 /// How much, in bytes.
 const DISCARD_MAX: usize = 64 * 1024;
 /// How many connections of a core at once; beyond, they are just closed.
-const LINGERING_MAX: usize = 1024;
+pub(super) const LINGERING_MAX: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// Closes the stream, lingering.
 pub(super) async fn linger(core: Rc<Core>, mut stream: Stream) {

@@ -163,7 +163,64 @@ fn a_client_that_goes_on_sending_behind_its_last_answer_is_cut() {
     while stream.write_all(&[b'x'; 16 * 1024]).is_ok() {
         assert!(begun.elapsed() < PATIENCE);
     }
-    assert!(begun.elapsed() < linger::LINGER_MAX, "it is the bytes that were too many");
+    assert!(begun.elapsed() < linger::LINGER_MAX / 2, "it is the bytes that were too many");
+}
+
+#[test]
+fn a_client_may_go_on_sending_for_a_while_behind_its_last_answer() {
+    let worker = Worker::new(hello);
+    let mut stream = worker.connect();
+    let begun = Instant::now();
+    stream.write_all(format!("GET / HTTP/1.1\r\nExpect: x\r\n{HOST}").as_bytes()).unwrap();
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 417 "));
+    // A closed socket would answer the first of these with a reset.
+    for _ in 0..20 {
+        stream.write_all(&[b'x'; 1024]).unwrap();
+    }
+    assert_eq!(worker.stats.connections.get(), 1);
+    until(|| worker.stats.connections.get() == 0);
+    assert!(begun.elapsed() < 2 * linger::LINGER_MAX);
+}
+
+#[test]
+fn only_so_many_connections_linger_at_once() {
+    let worker = Worker::new(hello);
+    let (mut held, begun) = (Vec::new(), Instant::now());
+    for _ in 0..linger::LINGERING_MAX + 5 {
+        let mut stream = worker.connect();
+        stream.write_all(format!("GET / HTTP/1.1\r\nExpect: x\r\n{HOST}").as_bytes()).unwrap();
+        assert!(rest(&mut stream).starts_with("HTTP/1.1 417 "));
+        held.push(stream);
+    }
+    until(|| worker.stats.connections.get() <= linger::LINGERING_MAX as u64);
+    assert!(begun.elapsed() < linger::LINGER_MAX, "they were too many, not too long");
+}
+
+#[test]
+fn each_head_has_its_own_deadline() {
+    let worker = Worker::with(hello, |_, timeouts| timeouts.header = SHORT);
+    let mut stream = worker.connect();
+    stream.write_all(format!("GET /slow HTTP/1.1\r\n{HOST}GET / HT").as_bytes()).unwrap();
+    assert!(answer(&mut stream).ends_with("slow"));
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 408 "));
+    let mut stream = worker.connect();
+    stream.write_all(format!("GET / HTTP/1.1\r\n{HOST}").as_bytes()).unwrap();
+    answer(&mut stream);
+    stream.write_all(b"GET / HT").unwrap();
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn answers_to_one_who_does_not_read_are_not_piled_up() {
+    let app = || hello().get("/copied", async || "x".repeat(exchange::COPIED_MAX));
+    let worker = Worker::with(app, |_, timeouts| timeouts.write_idle = SHORT);
+    let mut stream = worker.connect();
+    let requests = format!("GET /copied HTTP/1.1\r\n{HOST}").repeat(1700);
+    stream.write_all(requests.as_bytes()).unwrap();
+    until(|| worker.stats.requests.get() > 0);
+    until(|| worker.stats.connections.get() == 0);
+    let served = worker.stats.requests.get();
+    assert!(served < 1700, "{served} answers of {} bytes", exchange::COPIED_MAX);
 }
 
 const RUN_OUT: &str = "server::tests::client::accepting_resumes_when_descriptors_are_closed";
