@@ -107,7 +107,7 @@ fn careless() -> App {
         })
         .get("/kept", async || {
             let kept = KEPT.take();
-            kept.iter().map(|request| format!("{} ", request.path())).collect::<String>()
+            kept.iter().map(Request::path).collect::<String>()
         })
         .post("/upgrade", async |request: Request| {
             Response::empty(StatusCode::OK)
@@ -326,8 +326,9 @@ fn an_answer_to_a_body_that_nobody_will_read_says_that_the_connection_closes() {
 fn requests_that_a_handler_keeps_stay_as_they_were() {
     let worker = Worker::new(careless);
     let mut requests = format!("POST /keeps HTTP/1.1\r\n{HOST}").repeat(3);
-    requests.push_str(&format!("GET /kept HTTP/1.1\r\n{CLOSE}"));
-    assert!(worker.ask(&requests).ends_with("/keeps /keeps /keeps "));
+    requests += "GET /kept HTTP/1.1\r\n";
+    requests += CLOSE;
+    assert!(worker.ask(&requests).ends_with("\r\n\r\n/keeps/keeps/keeps"));
     unharmed(worker);
 }
 
