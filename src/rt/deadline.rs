@@ -13,7 +13,7 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// A kind of timeout, made by [`Deadlines::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kind(u8);
+pub(crate) struct Kind(u16);
 
 /// Milliseconds since the driver began. They wrap after 49 days, so they are only ever compared
 /// with one another, and a timeout is at most half of that.
@@ -45,12 +45,16 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// A new kind of timeout, rounded up to whole milliseconds.
+    /// The kind of timeout that lasts this long, rounded up to whole milliseconds.
     pub(super) fn kind(&mut self, duration: Duration) -> Kind {
         let millis = duration.as_nanos().div_ceil(1_000_000);
         let duration = u32::try_from(millis).unwrap_or(LONGEST).min(LONGEST);
-        self.fifos.push(Fifo { duration, head: NONE, tail: NONE });
-        Kind(u8::try_from(self.fifos.len() - 1).expect("invariant: a handful of kinds"))
+        let known = self.fifos.iter().position(|fifo| fifo.duration == duration);
+        let index = known.unwrap_or_else(|| {
+            self.fifos.push(Fifo { duration, head: NONE, tail: NONE });
+            self.fifos.len() - 1
+        });
+        Kind(u16::try_from(index).expect("invariant: a handful of durations"))
     }
 
     /// Arms a deadline for `owner`, or moves the one in `node` to its new time.

@@ -61,7 +61,8 @@ impl Notice {
 
     /// The bell has been heard.
     pub(super) fn heard(&mut self, woken: &mut Vec<Waker>) {
-        self.bell.rung.store(false, Ordering::Release);
+        // Reads what the last ringer wrote: its message is seen by whoever is woken here.
+        self.bell.rung.swap(false, Ordering::AcqRel);
         woken.append(&mut self.listeners);
     }
 
@@ -139,5 +140,7 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.0.queue.close();
+        // What nobody will receive must not live as long as the last sender.
+        while self.0.queue.pop().is_ok() {}
     }
 }

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::Driver;
 
+/// What a sleep beyond the end of the clock lasts.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// The sleepers of one core, by the time to wake them.
 #[derive(Default)]
 pub(super) struct Timers {
@@ -50,7 +53,8 @@ impl Timers {
 /// # Panics
 /// When polled outside a corelane executor.
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { due: Instant::now() + duration, armed: None }
+    let now = Instant::now();
+    Sleep { due: now.checked_add(duration).unwrap_or(now + FOR_EVER), armed: None }
 }
 
 /// The future of [`sleep`].
