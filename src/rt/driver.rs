@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use slab::Slab;
 use super::DeadlineKind;
 use super::deadline::{Deadlines, Millis};
 use super::mailbox::{Notice, Notifier};
+use super::op::Payload;
 use super::op::{Accept, Read, Send, Socket, Token};
 use super::quarantine::Quarantine;
 use super::ring::{Buffers, Completion, Queue, Wait};
@@ -87,12 +89,13 @@ impl Driver {
 
     /// Submits, waits, and wakes whoever something has happened for. Returns how much happened.
     pub(super) fn turn(&self, wait: Wait) -> io::Result<usize> {
-        let (events, mut woken) = {
+        let (events, mut woken, garbage) = {
             let mut core = self.core.borrow_mut();
             let events = core.turn(wait)?;
-            (events, std::mem::take(&mut core.woken))
+            (events, std::mem::take(&mut core.woken), std::mem::take(&mut core.garbage))
         };
-        // A waker may run anything, also something that works on the tables.
+        // A waker or a destructor may run anything, also something that works on the tables.
+        drop(garbage);
         woken.drain(..).for_each(Waker::wake);
         let mut core = self.core.borrow_mut();
         if core.woken.is_empty() {
@@ -148,10 +151,14 @@ impl Driver {
             core.queue.signal(true);
             core.set_alarm()?;
         }
-        if self.turn(Wait::No)? > 0 {
-            self.core.borrow_mut().queue.signal(false);
+        let events = self.turn(Wait::No)?;
+        let mut core = self.core.borrow_mut();
+        // The kernel may have been short of memory, or a waker may have queued something.
+        if events > 0 || !core.queue.is_submitted() {
+            core.queue.signal(false);
             return Ok(false);
         }
+        drop(core);
         self.parks.set(self.parks.get() + 1);
         self.parked.set(true);
         Ok(true)
@@ -186,8 +193,11 @@ impl Drop for Installed {
     fn drop(&mut self) {
         CURRENT.set(None);
         self.driver.parked.set(false);
-        let woken = self.driver.core.borrow_mut().end();
-        drop(woken);
+        let remains = self.driver.core.borrow_mut().end();
+        // Destructors come back to the driver, and may panic.
+        if catch_unwind(AssertUnwindSafe(|| drop(remains))).is_err() {
+            tracing::error!("a destructor panicked at the end of the executor");
+        }
     }
 }
 
@@ -209,6 +219,7 @@ pub(crate) struct Core {
     pub(super) clock: Clock,
     /// Whom to wake at the end of the turn.
     pub(super) woken: Vec<Waker>,
+    pub(super) garbage: Garbage,
     /// Input buffers to be used again.
     pub(super) spare: Vec<Vec<u8>>,
     pub(super) quarantine: Quarantine,
@@ -237,6 +248,7 @@ impl Core {
             timers: Timers::default(),
             clock: Clock::new(),
             woken: Vec::new(),
+            garbage: Garbage::default(),
             spare: Vec::new(),
             quarantine: Quarantine::default(),
             shortages: 0,
@@ -381,18 +393,23 @@ impl Core {
     }
 
     /// Ends the life: cancels what is in flight, waits until the kernel has let go of all memory,
-    /// closes every descriptor. Returns the wakers of those who still waited, to be dropped.
-    fn end(&mut self) -> Vec<Waker> {
+    /// closes every descriptor. Returns what is left, to be dropped.
+    fn end(&mut self) -> Remains {
         self.ended = true;
         if let Err(error) = self.drain() {
             tracing::error!(%error, "the ring did not come to rest; its memory is kept for ever");
             self.leak();
         }
         self.quarantine.check();
-        self.sockets = Slab::new();
-        self.accepts = Slab::new();
-        self.timers = Timers::default();
-        std::mem::take(&mut self.woken)
+        Remains {
+            _sockets: std::mem::take(&mut self.sockets),
+            _sends: std::mem::take(&mut self.sends),
+            _accepts: std::mem::take(&mut self.accepts),
+            _reads: std::mem::take(&mut self.reads),
+            _timers: std::mem::take(&mut self.timers),
+            _woken: std::mem::take(&mut self.woken),
+            _garbage: std::mem::take(&mut self.garbage),
+        }
     }
 
     fn drain(&mut self) -> io::Result<()> {
@@ -416,6 +433,25 @@ impl Core {
         self.notice.leak();
         self.buffers.leak();
     }
+}
+
+/// What is dropped only once the tables have been let go of, because it belongs to others, whose
+/// destructors may come back to the driver.
+#[derive(Default)]
+pub(super) struct Garbage {
+    pub wakers: Vec<Waker>,
+    pub payloads: Vec<Payload>,
+}
+
+/// What is left of a driver at the end of its life; dropping it closes every descriptor.
+struct Remains {
+    _sockets: Slab<Socket>,
+    _sends: Slab<Send>,
+    _accepts: Slab<Accept>,
+    _reads: Slab<Read>,
+    _timers: Timers,
+    _woken: Vec<Waker>,
+    _garbage: Garbage,
 }
 
 /// The time as of this turn.
@@ -446,5 +482,10 @@ impl Core {
     /// How many sockets, sends, listeners and reads there are.
     pub(crate) fn census(&self) -> (usize, usize, usize, usize) {
         (self.sockets.len(), self.sends.len(), self.accepts.len(), self.reads.len())
+    }
+
+    /// How many operations have their last completion still to come.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding
     }
 }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use io_uring::opcode;
 use io_uring::types::Fd;
 
-use super::Token;
 use super::socket::key_of;
+use super::{Token, wait};
 use crate::rt::driver::Core;
 use crate::rt::ring::Completion;
 
@@ -69,10 +69,7 @@ impl Core {
         if accept.stopped && !accept.armed {
             return Poll::Ready(Ok(Accepted::Stopped));
         }
-        match &mut accept.waiter {
-            Some(waiter) => waiter.clone_from(cx.waker()),
-            None => accept.waiter = Some(cx.waker().clone()),
-        }
+        wait(&mut accept.waiter, cx, &mut self.garbage.wakers);
         if !accept.armed {
             accept.armed = true;
             let fd = Fd(accept.fd.as_raw_fd());
@@ -121,7 +118,7 @@ impl Core {
     pub(crate) fn abandon_listener(&mut self, key: AcceptKey) {
         let Some(accept) = self.accepts.get_mut(key.0 as usize) else { return };
         accept.held = false;
-        accept.waiter = None;
+        self.garbage.wakers.extend(accept.waiter.take());
         accept.ready.clear();
         if accept.armed {
             self.cancel(Token::Accept(key.0));

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use io_uring::opcode;
 use io_uring::types::Fd;
 
-use super::Token;
 use super::socket::key_of;
+use super::{Token, wait};
 use crate::rt::driver::Core;
 use crate::rt::ring::Completion;
 
@@ -71,7 +71,7 @@ impl Core {
     ) -> Poll<io::Result<Vec<u8>>> {
         let read = &mut self.reads[key.0 as usize];
         let Some(outcome) = read.outcome else {
-            read.waiter = Some(cx.waker().clone());
+            wait(&mut read.waiter, cx, &mut self.garbage.wakers);
             return Poll::Pending;
         };
         let mut buffer = self.reads.remove(key.0 as usize).buffer;
@@ -88,7 +88,7 @@ impl Core {
     pub(in crate::rt) fn forget_read(&mut self, key: ReadKey) {
         let Some(read) = self.reads.get_mut(key.0 as usize) else { return };
         read.held = false;
-        read.waiter = None;
+        self.garbage.wakers.extend(read.waiter.take());
         if read.outcome.is_some() {
             self.reads.remove(key.0 as usize);
         } else {

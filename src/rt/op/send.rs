@@ -7,7 +7,7 @@ use bytes::Bytes;
 use io_uring::opcode;
 
 use super::socket::key_of;
-use super::{SocketKey, Token};
+use super::{SocketKey, Token, wait};
 use crate::rt::deadline;
 use crate::rt::driver::Core;
 use crate::rt::ring::Completion;
@@ -96,26 +96,26 @@ impl Core {
     pub(in crate::rt) fn sent(&mut self, key: u32, completion: Completion) {
         let now = self.clock.millis();
         let send = &mut self.sends[key as usize];
+        let goes_on = send.held && !send.expired && !self.ended;
+        let given_up = if send.expired { libc::ETIMEDOUT } else { libc::ECANCELED };
         match completion.errno() {
             None => {
                 send.sent += completion.result.unsigned_abs() as usize;
                 if send.sent >= send.payload.bytes().len() {
                     self.finish_send(key, Ok(()));
-                } else if send.held && !send.expired {
+                } else if goes_on {
                     if send.deadline != deadline::NONE {
                         let owner = Token::Send(key).pack();
                         self.deadlines.arm(&mut send.deadline, send.kind, owner, now);
                     }
                     self.push_send(key);
                 } else {
-                    self.finish_send(key, Err(libc::ECANCELED));
+                    self.finish_send(key, Err(given_up));
                 }
             }
-            Some(libc::EINTR | libc::EAGAIN) if send.held && !send.expired => self.push_send(key),
-            Some(errno) => {
-                let errno = if send.expired { libc::ETIMEDOUT } else { errno };
-                self.finish_send(key, Err(errno));
-            }
+            Some(libc::EINTR | libc::EAGAIN) if goes_on => self.push_send(key),
+            Some(_) if send.expired => self.finish_send(key, Err(given_up)),
+            Some(errno) => self.finish_send(key, Err(errno)),
         }
     }
 
@@ -126,9 +126,9 @@ impl Core {
         send.outcome = Some(outcome);
         self.woken.extend(send.sender.take());
         if !send.held {
-            let orphan = self.sends.remove(key as usize);
-            if let Payload::Buffer(bytes) = orphan.payload {
-                self.quarantine.take(bytes);
+            match self.sends.remove(key as usize).payload {
+                Payload::Buffer(bytes) => self.quarantine.take(bytes),
+                shared @ Payload::Shared(_) => self.garbage.payloads.push(shared),
             }
         }
         let entry = &mut self.sockets[socket as usize];
@@ -149,10 +149,7 @@ impl Core {
                 let owner = Token::Send(key.0).pack();
                 self.deadlines.arm(&mut send.deadline, send.kind, owner, now);
             }
-            match &mut send.sender {
-                Some(sender) => sender.clone_from(cx.waker()),
-                None => send.sender = Some(cx.waker().clone()),
-            }
+            wait(&mut send.sender, cx, &mut self.garbage.wakers);
             return Poll::Pending;
         };
         let send = self.sends.remove(key.0 as usize);
@@ -171,10 +168,10 @@ impl Core {
     pub(crate) fn forget_send(&mut self, key: SendKey) {
         let Some(send) = self.sends.get_mut(key.0 as usize) else { return };
         send.held = false;
-        send.sender = None;
+        self.garbage.wakers.extend(send.sender.take());
         self.deadlines.disarm(&mut send.deadline);
         if send.outcome.is_some() {
-            self.sends.remove(key.0 as usize);
+            self.garbage.payloads.push(self.sends.remove(key.0 as usize).payload);
         }
     }
 }

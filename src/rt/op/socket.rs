@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use io_uring::types::Fd;
 use io_uring::{opcode, types};
 
-use super::Token;
+use super::{Token, wait};
 use crate::rt::deadline;
 use crate::rt::driver::Core;
 use crate::rt::ring::{Buffers, Completion};
@@ -105,10 +105,7 @@ impl Core {
             socket.expired = false;
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        match &mut socket.reader {
-            Some(reader) => reader.clone_from(cx.waker()),
-            None => socket.reader = Some(cx.waker().clone()),
-        }
+        wait(&mut socket.reader, cx, &mut self.garbage.wakers);
         if socket.receive == Receive::Idle {
             self.alive()?;
             self.receive(key)?;
@@ -123,7 +120,12 @@ impl Core {
         if socket.error != 0 {
             return Poll::Ready(io::Error::from_raw_os_error(socket.error));
         }
-        socket.reader = Some(cx.waker().clone());
+        wait(&mut socket.reader, cx, &mut self.garbage.wakers);
+        // A receive that a shortage of buffers has ended would not tell of a failure.
+        let listens = socket.receive != Receive::Idle;
+        if !listens && !socket.eof && socket.input.len() < INPUT_MAX && !self.ended {
+            self.receive_again(key);
+        }
         Poll::Pending
     }
 
@@ -196,7 +198,9 @@ impl Core {
                 socket.receive = Receive::Cancelling;
                 self.cancel(Token::Socket(key));
             }
-            Receive::Idle if socket.reader.is_some() => self.receive_again(SocketKey(key)),
+            Receive::Idle if socket.reader.is_some() && !self.ended => {
+                self.receive_again(SocketKey(key))
+            }
             _ => {}
         }
     }
@@ -248,7 +252,7 @@ impl Core {
     pub(crate) fn abandon(&mut self, key: SocketKey) {
         let Some(socket) = self.sockets.get_mut(key.0 as usize) else { return };
         socket.held = false;
-        socket.reader = None;
+        self.garbage.wakers.extend(socket.reader.take());
         let input = std::mem::take(&mut socket.input);
         self.deadlines.disarm(&mut socket.deadline);
         if socket.in_flight > 0 {

@@ -131,6 +131,11 @@ impl Queue {
         }
     }
 
+    /// Whether the kernel has taken everything that was queued.
+    pub(in crate::rt) fn is_submitted(&mut self) -> bool {
+        self.ring.submission().is_empty()
+    }
+
     /// Moves every completion that is there into `batch`.
     pub(in crate::rt) fn reap(&mut self, batch: &mut Vec<Completion>) {
         batch.extend(self.ring.completion().map(|entry| Completion {
