@@ -15,6 +15,8 @@ use crate::rt::{
     spawn_detached,
 };
 
+mod adversity;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn options() -> Options {

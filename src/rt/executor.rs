@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::FutureExt;
 use futures_lite::future::yield_now;
 use glommio::io::BufferedFile;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
@@ -21,9 +22,9 @@ use super::task::{Tasks, spawn_detached};
 const SLICE: Duration = Duration::from_millis(1);
 /// After so many slices in which nothing happened the core parks in glommio.
 const SLICES_MAX: u32 = 20;
-/// However busy the sockets are, glommio looks at its rings (timers, other threads' wakers, results
-/// of blocking work) this often: it preempts its task queue, the root task included. Yielding does
-/// not reach its reactor as long as anybody in the queue is ready.
+/// However busy the sockets are, glommio's rings (timers, helpers' results, other threads' wakers)
+/// are looked at this often: its timer preempts the tasks, and only then does its loop go round.
+/// Yielding, also of the task queue, runs the same queue again at once.
 const VISIT_AFTER: Duration = Duration::from_millis(1);
 /// Rounds of ready tasks between two looks at the ring.
 const PASSES_MAX: u32 = 8;
@@ -142,9 +143,14 @@ impl Root {
             result.set(Some(main().await));
             ended.set(true);
         });
-        let turned = self.turn_until(|| done.get() || self.tasks.failed()).await;
+        let turning = self.turn_until(|| done.get() || self.tasks.failed());
+        // A waker that panics must not unwind glommio either.
+        let turned = AssertUnwindSafe(turning).catch_unwind().await.unwrap_or_else(|payload| {
+            self.tasks.fail(Fault::from_payload(&*payload));
+            Ok(())
+        });
         self.cancel_tasks().await;
-        sleeper.cancel().await;
+        sleeper.end().await;
         turned
     }
 
@@ -190,18 +196,24 @@ impl Root {
 
     /// Has a task read, in glommio's ring, the eventfd that our ring signals while the core is
     /// parked: so whatever happens on either ring ends the park.
-    fn sleep_in_glommio(&self) -> std::io::Result<glommio::Task<()>> {
+    fn sleep_in_glommio(&self) -> std::io::Result<Sleeper> {
         let signal = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let bell = signal.try_clone()?;
         self.driver.register_eventfd(signal.as_fd())?;
         // SAFETY: the descriptor is handed over; the file closes it.
         let file = unsafe { BufferedFile::from_raw_fd(signal.into_raw_fd()) };
         let driver = Rc::downgrade(&self.driver);
-        Ok(glommio::spawn_local(async move {
-            while file.read_at(0, 8).await.is_ok() {
+        let leaving = Rc::new(Cell::new(false));
+        let left = Rc::clone(&leaving);
+        let task = glommio::spawn_local(async move {
+            while !left.get() && file.read_at(0, 8).await.is_ok() {
                 let Some(driver) = driver.upgrade() else { break };
                 driver.unpark();
             }
-        }))
+            // Dropped, it would be closed at glommio's next turn, which at the end never comes.
+            let _ = file.close().await;
+        });
+        Ok(Sleeper { task, bell, leaving })
     }
 
     /// Cancels every task and waits until they are gone, with their sockets.
@@ -214,6 +226,24 @@ impl Root {
             yield_now().await;
         }
         tracing::warn!("some tasks did not end when they were cancelled; their sockets are closed");
+    }
+}
+
+/// The task that ends parks.
+struct Sleeper {
+    task: glommio::Task<()>,
+    bell: OwnedFd,
+    leaving: Rc<Cell<bool>>,
+}
+
+impl Sleeper {
+    /// Has it close its descriptor and end.
+    async fn end(self) {
+        self.leaving.set(true);
+        let rung = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        if rung.is_ok() {
+            self.task.await;
+        }
     }
 }
 

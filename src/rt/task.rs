@@ -51,7 +51,8 @@ impl Tasks {
         self.fault.borrow().is_some()
     }
 
-    fn fail(&self, fault: Fault) {
+    /// Notes a panic; only the first counts.
+    pub(super) fn fail(&self, fault: Fault) {
         self.fault.borrow_mut().get_or_insert(fault);
     }
 
