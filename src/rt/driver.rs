@@ -46,7 +46,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// A driver for the calling thread.
-    pub(super) fn new() -> io::Result<Rc<Self>> {
+    pub(crate) fn new() -> io::Result<Rc<Self>> {
         let (notifier, notice) = Notifier::new()?;
         let core = Core::new(notice)?;
         Ok(Rc::new(Self {
@@ -68,12 +68,12 @@ impl Driver {
     }
 
     /// As [`current`](Self::current), but `None` outside an executor.
-    pub(super) fn try_current() -> Option<Rc<Self>> {
+    pub(crate) fn try_current() -> Option<Rc<Self>> {
         CURRENT.with_borrow(Clone::clone)
     }
 
     /// Makes this the thread's driver until the guard goes.
-    pub(super) fn install(self: &Rc<Self>) -> Installed {
+    pub(crate) fn install(self: &Rc<Self>) -> Installed {
         CURRENT.set(Some(Rc::clone(self)));
         Installed { driver: Rc::clone(self) }
     }
@@ -89,6 +89,8 @@ impl Driver {
 
     /// Submits, waits, and wakes whoever something has happened for. Returns how much happened.
     pub(super) fn turn(&self, wait: Wait) -> io::Result<usize> {
+        #[cfg(test)]
+        let _counting = super::allocation::counting();
         let (events, mut woken, garbage) = {
             let mut core = self.core.borrow_mut();
             let events = core.turn(wait)?;
@@ -105,7 +107,7 @@ impl Driver {
     }
 
     /// How long until the next deadline or timer.
-    pub(super) fn next_deadline(&self) -> Option<Duration> {
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.core.borrow().next_deadline()
     }
 
@@ -117,7 +119,7 @@ impl Driver {
     }
 
     /// How many polls there have been.
-    pub(super) fn polls(&self) -> u64 {
+    pub(crate) fn polls(&self) -> u64 {
         self.polls.get()
     }
 
@@ -145,7 +147,7 @@ impl Driver {
 
     /// Gets ready to sleep elsewhere: from now on completions signal the registered eventfd. False
     /// if something has happened meanwhile, so that there is no time to sleep.
-    pub(super) fn park(&self) -> io::Result<bool> {
+    pub(crate) fn park(&self) -> io::Result<bool> {
         {
             let mut core = self.core.borrow_mut();
             core.queue.signal(true);
@@ -165,7 +167,7 @@ impl Driver {
     }
 
     /// Ends the park, if there is one.
-    pub(super) fn unpark(&self) {
+    pub(crate) fn unpark(&self) {
         if self.parked.replace(false) {
             self.core.borrow_mut().queue.signal(false);
             if let Some(root) = self.root.take() {
@@ -175,7 +177,7 @@ impl Driver {
     }
 
     /// Waits for the end of the park.
-    pub(super) fn poll_unparked(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_unparked(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.parked.get() {
             return Poll::Ready(());
         }
@@ -185,7 +187,7 @@ impl Driver {
 }
 
 /// Ends the driver's life when it goes, on whatever path.
-pub(super) struct Installed {
+pub(crate) struct Installed {
     driver: Rc<Driver>,
 }
 
@@ -218,7 +220,7 @@ pub(crate) struct Core {
     pub(super) timers: Timers,
     pub(super) clock: Clock,
     /// Whom to wake at the end of the turn.
-    pub(super) woken: Vec<Waker>,
+    pub(crate) woken: Vec<Waker>,
     pub(super) garbage: Garbage,
     /// Input buffers to be used again.
     pub(super) spare: Vec<Vec<u8>>,
@@ -485,7 +487,7 @@ impl Core {
     }
 
     /// How many operations have their last completion still to come.
-    pub(super) fn outstanding(&self) -> usize {
+    pub(crate) fn outstanding(&self) -> usize {
         self.outstanding
     }
 }

@@ -96,6 +96,8 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        #[cfg(test)]
+        let _counting = super::allocation::counting();
         let mut this = self.as_mut().project();
         this.tasks.driver.count_poll();
         let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };

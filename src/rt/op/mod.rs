@@ -4,13 +4,12 @@
 //! these tables until the operation's last completion, never to a future. A future that is dropped
 //! leaves the entry behind as an orphan, which goes when the kernel has let go of it.
 
-use std::task::{Context, Waker};
-
 mod accept;
 mod read;
 mod send;
 mod socket;
 mod token;
+mod waiter;
 
 pub(super) use accept::Accept;
 pub(crate) use accept::{AcceptKey, Accepted};
@@ -21,11 +20,4 @@ pub(crate) use send::{Payload, SendKey};
 pub(super) use socket::Socket;
 pub(crate) use socket::SocketKey;
 pub(super) use token::Token;
-
-/// Has the task of `cx` woken next. Whoever was to be woken goes to `stale`: its destructor may come
-/// back to the driver.
-fn wait(waiter: &mut Option<Waker>, cx: &Context<'_>, stale: &mut Vec<Waker>) {
-    if !waiter.as_ref().is_some_and(|waiter| waiter.will_wake(cx.waker())) {
-        stale.extend(waiter.replace(cx.waker().clone()));
-    }
-}
+use waiter::wait;

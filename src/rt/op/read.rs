@@ -29,7 +29,7 @@ pub(in crate::rt) struct Read {
 
 impl Core {
     /// Starts to read at `offset` into all of `buffer`, whose present content is lost.
-    pub(in crate::rt) fn read(
+    pub(crate) fn read(
         &mut self,
         file: Rc<OwnedFd>,
         mut buffer: Vec<u8>,
@@ -64,7 +64,7 @@ impl Core {
     }
 
     /// Waits for a read; the buffer holds exactly what was read, nothing at the end of the file.
-    pub(in crate::rt) fn poll_read(
+    pub(crate) fn poll_read(
         &mut self,
         key: ReadKey,
         cx: &mut Context<'_>,
@@ -85,7 +85,7 @@ impl Core {
     }
 
     /// Nobody waits for the read any more: it is cancelled, and its memory stays until it ends.
-    pub(in crate::rt) fn forget_read(&mut self, key: ReadKey) {
+    pub(crate) fn forget_read(&mut self, key: ReadKey) {
         let Some(read) = self.reads.get_mut(key.0 as usize) else { return };
         read.held = false;
         self.garbage.wakers.extend(read.waiter.take());

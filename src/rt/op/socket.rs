@@ -199,7 +199,7 @@ impl Core {
                 self.cancel(Token::Socket(key));
             }
             Receive::Idle if socket.reader.is_some() && !self.ended => {
-                self.receive_again(SocketKey(key))
+                self.receive_again(SocketKey(key));
             }
             _ => {}
         }

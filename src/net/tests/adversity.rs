@@ -234,7 +234,7 @@ fn a_nonblocking_socket_waits_like_any_other() {
         .await;
         let driver = Driver::current();
         let before = driver.parks();
-        glommio::timer::sleep(Duration::from_millis(100)).await;
+        glommio_sleep(Duration::from_millis(100)).await;
         assert!(driver.parks() > before, "a quiet core parks");
         client.write_all(b"hello").unwrap();
         receive(&mut stream, &mut input).await.unwrap();
@@ -272,7 +272,7 @@ fn a_shortage_of_buffers_does_not_hide_a_failure() {
     on_executor(move || async move {
         let mut streams = Vec::new();
         for (server, mut client) in pairs {
-            client.write_all(&[1; 48 * 1024]).unwrap();
+            client.write_all(&vec![1; 48 * 1024]).unwrap();
             streams.push((Stream::new(server).unwrap(), client));
         }
         let driver = Driver::current();
@@ -322,7 +322,7 @@ fn a_task_that_always_wakes_itself_starves_nobody() {
         receive(&mut stream, &mut input).await.unwrap();
         send(&mut stream, &input).await.unwrap();
         sleep(Duration::from_millis(5)).await;
-        glommio::timer::sleep(Duration::from_millis(5)).await;
+        glommio_sleep(Duration::from_millis(5)).await;
         assert_eq!(spawn_blocking(|| 6 * 7).await.unwrap(), 42);
         foreign_wake(Duration::from_millis(5)).await;
     })
@@ -377,12 +377,12 @@ fn raise_descriptor_limit() {
 
 #[test]
 fn a_flood_on_one_socket_leaves_the_others_their_turn() {
-    let ((flooded, mut flooder), (server, mut client)) = (pair(), pair());
+    let ((flooded, mut sender), (server, mut client)) = (pair(), pair());
     let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stop = Arc::clone(&done);
     let flooding = std::thread::spawn(move || {
         while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-            if flooder.write(&[0; 65536]).is_err() {
+            if sender.write(&[0; 8192]).is_err() {
                 break;
             }
         }
@@ -448,7 +448,7 @@ async fn quickest(mut wait: impl AsyncFnMut()) -> Duration {
 async fn hears_glommio() {
     let soon = Duration::from_millis(10);
     assert!(quickest(async || drop(spawn_blocking(|| ()).await)).await < soon);
-    assert!(quickest(async || drop(glommio::timer::sleep(Duration::ZERO).await)).await < soon);
+    assert!(quickest(async || glommio_sleep(Duration::ZERO).await).await < soon);
     assert!(quickest(async || foreign_wake(Duration::ZERO).await).await < soon);
 }
 
@@ -514,7 +514,7 @@ fn live_and_die(i: usize) {
         });
         spawn_detached(async move {
             let mut stream = Stream::new(other).unwrap();
-            let _ = send(&mut stream, &[1; 4 << 20]).await;
+            let _ = send(&mut stream, &vec![1; 4 << 20]).await;
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         spawn_detached(async move {
