@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::rt::{
-    Driver, End, File, Options, Sender, glommio_sleep, mailbox, run, sleep, spawn_blocking,
+    Driver, End, File, Options, Sender, Sleep, glommio_sleep, mailbox, run, sleep, spawn_blocking,
     spawn_detached,
 };
 

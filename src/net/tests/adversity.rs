@@ -142,6 +142,20 @@ fn wakers_that_come_back_to_the_driver_may_outlive_the_life() {
 }
 
 #[test]
+fn a_destructor_that_panics_after_everything_else_does_not_unwind_the_thread() {
+    let (server, mut client) = pair();
+    on_executor(move || async move {
+        let mut stream = Stream::new(server).unwrap();
+        let waker = hook(nothing, || panic!("on purpose"));
+        let mut cx = Context::from_waker(&waker);
+        assert!(stream.poll_receive(&mut cx, &mut Vec::new()).is_pending());
+        std::mem::forget(stream);
+    })
+    .unwrap();
+    assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "its socket is closed");
+}
+
+#[test]
 fn payloads_may_come_back_to_the_driver_when_they_are_dropped() {
     let ((answered, mut client), (abandoned, _unread)) = (pair(), pair());
     on_executor(move || async move {
@@ -502,7 +516,15 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// A life that ends in the middle of everything: by itself, by a task, or by its main future.
+fn sleep_whose_waker_panics() -> std::pin::Pin<Box<Sleep>> {
+    let mut sleep = Box::pin(sleep(Duration::from_millis(1)));
+    let waker = hook(|| panic!("waker, on purpose"), nothing);
+    assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    sleep
+}
+
+/// A life that ends in the middle of everything: by itself, by a task, by its main future, or by a
+/// waker.
 fn live_and_die(i: usize) {
     let ((server, client), (other, unread)) = (pair(), pair());
     let (reader, writer) = std::io::pipe().unwrap();
@@ -522,13 +544,39 @@ fn live_and_die(i: usize) {
             let _ = listener.accept().await;
         });
         spawn_blocking(|| ()).await.unwrap();
-        match i % 3 {
+        let _alarm = (i % 4 == 2).then(sleep_whose_waker_panics);
+        match i % 4 {
             0 => spawn_detached(async { panic!("on purpose") }),
             1 => panic!("main, on purpose"),
+            2 => {}
             _ => return,
         }
         let _ = receive(&mut stream, &mut Vec::new()).await;
     });
-    assert_eq!(end.is_err(), i % 3 < 2);
+    assert_eq!(end.is_err(), i % 4 < 3);
     drop((client, unread, writer));
+}
+
+#[test]
+fn a_steady_trickle_that_nobody_reads_stays_with_the_kernel() {
+    let (server, mut client) = pair();
+    client.set_nonblocking(true).unwrap();
+    on_executor(move || async move {
+        let mut stream = Stream::new(server).unwrap();
+        let mut sent = 0;
+        for _ in 0..64 {
+            // Few enough at a time for the receive not to end for want of buffers.
+            sent += client.write(&[7; 16 * 1024]).unwrap_or(0);
+            sleep(Duration::from_millis(1)).await;
+        }
+        let held = Driver::current().with(|core| core.input_len());
+        assert!(held < 192 * 1024, "{held} bytes are held for a socket that nobody reads");
+        let (mut received, mut input) = (0, Vec::new());
+        while received < sent {
+            received += receive(&mut stream, &mut input).await.unwrap();
+            input.clear();
+        }
+        assert_eq!(received, sent);
+    })
+    .unwrap();
 }
