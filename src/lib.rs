@@ -3,6 +3,10 @@
 //! One pinned `io_uring` executor per core owns its own reuse-port listener and its own copy of
 //! the application; nothing is shared between cores, so handlers may use `Rc` and `RefCell`.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod app;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
