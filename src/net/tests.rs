@@ -189,7 +189,8 @@ fn a_core_parks_at_most_fifty_times_a_second() {
     // The worst pace: just as the core has gone to sleep, the next byte comes.
     let writing = std::thread::spawn(move || {
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            client.write_all(b"x").unwrap();
+            // The reader may have gone before it says so.
+            let _ = client.write_all(b"x");
             std::thread::sleep(Duration::from_millis(21));
         }
     });
