@@ -25,6 +25,8 @@ use super::timer::Timers;
 const SPARE_MAX: usize = 256;
 /// A kept buffer holds at most this many bytes; larger ones are freed.
 const SPARE_BYTES_MAX: usize = 16 * 1024;
+/// How long a core waits in its own ring at a time, before it looks at glommio's.
+const SLICE: Duration = Duration::from_millis(1);
 /// How long the end of a driver waits for the kernel to let go of what is in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,21 @@ pub(crate) struct Driver {
     /// How often tasks have been polled; tells the root task whether anybody is still busy.
     polls: Cell<u64>,
     parks: Cell<u64>,
-    parked: Cell<bool>,
+    rest: Cell<Rest>,
     root: Cell<Option<Waker>>,
+    /// Tasks that were ready during a visit, to be woken after it.
+    deferred: RefCell<Vec<Waker>>,
+}
+
+/// What the root task is doing while it does not turn the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It turns the ring.
+    None,
+    /// There was nothing to do, and glommio sleeps. Ends with whatever happens first.
+    Parked,
+    /// glommio looks at its own rings, which it does only while no task is ready. Ends when it has.
+    Visiting,
 }
 
 impl Driver {
@@ -54,8 +69,9 @@ impl Driver {
             notifier,
             polls: Cell::new(0),
             parks: Cell::new(0),
-            parked: Cell::new(false),
+            rest: Cell::new(Rest::None),
             root: Cell::new(None),
+            deferred: RefCell::default(),
         }))
     }
 
@@ -81,9 +97,7 @@ impl Driver {
     /// Works on the tables. Whoever does so while the core is parked ends the park: there may be
     /// something to submit, or an earlier deadline.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Core) -> T) -> T {
-        if self.parked.get() {
-            self.unpark();
-        }
+        self.unpark();
         f(&mut self.core.borrow_mut())
     }
 
@@ -106,16 +120,28 @@ impl Driver {
         Ok(events)
     }
 
-    /// How long until the next deadline or timer.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.core.borrow().next_deadline()
+    /// As [`turn`](Self::turn), waiting for one slice at most.
+    pub(super) fn turn_and_wait(&self) -> io::Result<usize> {
+        let wait = self.core.borrow_mut().slice()?;
+        self.turn(wait)
+    }
+
+    /// The time as of the last turn.
+    pub(super) fn now(&self) -> Instant {
+        self.core.borrow().now()
     }
 
     /// Counts the poll of a task. One that glommio woke while the core is parked ends the park: it
-    /// may be the last, or wake others.
-    pub(super) fn count_poll(&self) {
+    /// may be the last, or wake others. False if glommio is looking at its rings: then the task has
+    /// its turn after that.
+    pub(super) fn admit_poll(&self, cx: &Context<'_>) -> bool {
+        if self.rest.get() == Rest::Visiting {
+            self.deferred.borrow_mut().push(cx.waker().clone());
+            return false;
+        }
         self.polls.set(self.polls.get().wrapping_add(1));
         self.unpark();
+        true
     }
 
     /// How many polls there have been.
@@ -162,23 +188,38 @@ impl Driver {
         }
         drop(core);
         self.parks.set(self.parks.get() + 1);
-        self.parked.set(true);
+        self.rest.set(Rest::Parked);
         Ok(true)
     }
 
+    /// Lets no task run until glommio has looked at its rings, and says so by
+    /// [`end_rest`](Self::end_rest).
+    pub(super) fn visit(&self) {
+        self.rest.set(Rest::Visiting);
+    }
+
     /// Ends the park, if there is one.
-    pub(crate) fn unpark(&self) {
-        if self.parked.replace(false) {
-            self.core.borrow_mut().queue.signal(false);
-            if let Some(root) = self.root.take() {
-                root.wake();
-            }
+    fn unpark(&self) {
+        if self.rest.get() == Rest::Parked {
+            self.end_rest();
         }
     }
 
-    /// Waits for the end of the park.
-    pub(crate) fn poll_unparked(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.parked.get() {
+    /// Has the root task go on.
+    pub(super) fn end_rest(&self) {
+        match self.rest.replace(Rest::None) {
+            Rest::None => return,
+            Rest::Parked => self.core.borrow_mut().queue.signal(false),
+            Rest::Visiting => self.deferred.borrow_mut().drain(..).for_each(Waker::wake),
+        }
+        if let Some(root) = self.root.take() {
+            root.wake();
+        }
+    }
+
+    /// Waits for the end of the park or the visit.
+    pub(super) fn poll_rested(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.rest.get() == Rest::None {
             return Poll::Ready(());
         }
         self.root.set(Some(cx.waker().clone()));
@@ -194,10 +235,11 @@ pub(crate) struct Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         CURRENT.set(None);
-        self.driver.parked.set(false);
+        self.driver.rest.set(Rest::None);
+        let deferred = self.driver.deferred.take();
         let remains = self.driver.core.borrow_mut().end();
         // Destructors come back to the driver, and may panic.
-        if catch_unwind(AssertUnwindSafe(|| drop(remains))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| drop((remains, deferred)))).is_err() {
             tracing::error!("a destructor panicked at the end of the executor");
         }
     }
@@ -215,6 +257,8 @@ pub(crate) struct Core {
     pub(super) notice: Notice,
     alarm: Box<Timespec>,
     alarm_due: Option<Instant>,
+    tick: Box<Timespec>,
+    ticking: bool,
 
     pub(super) deadlines: Deadlines,
     pub(super) timers: Timers,
@@ -246,6 +290,8 @@ impl Core {
             notice,
             alarm: Box::new(Timespec::new()),
             alarm_due: None,
+            tick: Box::new(Timespec::from(SLICE)),
+            ticking: false,
             deadlines: Deadlines::default(),
             timers: Timers::default(),
             clock: Clock::new(),
@@ -321,11 +367,13 @@ impl Core {
         self.clock.update();
         let mut batch = std::mem::take(&mut self.batch);
         self.queue.reap(&mut batch);
+        let ticked = self.ticking;
         let mut events = batch.len();
         for completion in batch.drain(..) {
             self.complete(completion);
         }
         self.batch = batch;
+        events -= usize::from(ticked && !self.ticking);
         while let Some(owner) = self.deadlines.expire(self.clock.millis()) {
             events += 1;
             match Token::unpack(owner) {
@@ -350,6 +398,7 @@ impl Core {
             Token::Notice => self.noticed(),
             Token::Alarm if completion.errno() == Some(libc::ECANCELED) => {}
             Token::Alarm => self.alarm_due = None,
+            Token::Tick => self.ticking = false,
             Token::Unobserved => {}
         }
     }
@@ -373,6 +422,24 @@ impl Core {
         let deadline = self.deadlines.next(self.clock.millis());
         let timer = self.timers.next().map(|due| due.saturating_duration_since(self.clock.now));
         [deadline, timer].into_iter().flatten().min()
+    }
+
+    /// How to wait for one slice at most. A wait with a timeout of its own sets the machine's timer
+    /// each time, which in a virtual machine costs more than the wait: under load that is several
+    /// times in a slice. So a timeout in the ring ends the slice, however many waits it has.
+    fn slice(&mut self) -> io::Result<Wait> {
+        if let Some(left) = self.next_deadline()
+            && left < SLICE
+        {
+            return Ok(Wait::Upto(left));
+        }
+        if !self.ticking {
+            let timeout: *const types::Timespec = &raw const *self.tick;
+            // SAFETY: boxed, never changed, and it belongs to the core until the end.
+            unsafe { self.push(opcode::Timeout::new(timeout).build(), Token::Tick)? };
+            self.ticking = true;
+        }
+        Ok(Wait::Event)
     }
 
     /// Has the ring complete a timeout at the next deadline, so that a park ends then.

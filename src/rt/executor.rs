@@ -18,14 +18,16 @@ use super::driver::Driver;
 use super::ring::Wait;
 use super::task::{Tasks, spawn_detached};
 
-/// How long a core waits in its own ring at a time, before it looks at glommio's.
-const SLICE: Duration = Duration::from_millis(1);
 /// After so many slices in which nothing happened the core parks in glommio.
 const SLICES_MAX: u32 = 20;
 /// However busy the sockets are, glommio's rings (timers, helpers' results, other threads' wakers)
-/// are looked at this often: its timer preempts the tasks, and only then does its loop go round.
-/// Yielding, also of the task queue, runs the same queue again at once.
+/// are looked at this often. Its loop goes round only when no task is ready: yielding, also of the
+/// task queue, runs the same queue again at once.
 const VISIT_AFTER: Duration = Duration::from_millis(1);
+/// glommio's own way to go round, a timer that preempts the tasks, must never fire. If it does
+/// before the first task of a round has run, glommio takes the round for idle and sleeps, whatever
+/// is ready, until something else wakes it; a thread that is held up at that point is lost.
+const PREEMPT_AFTER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Rounds of ready tasks between two looks at the ring.
 const PASSES_MAX: u32 = 8;
 /// Rounds in which cancelled tasks may go.
@@ -115,7 +117,7 @@ fn make(options: &Options) -> Result<LocalExecutor, End> {
     LocalExecutorBuilder::new(placement)
         .name(&options.name)
         .io_memory(0)
-        .preempt_timer(VISIT_AFTER)
+        .preempt_timer(PREEMPT_AFTER)
         .make()
         .map_err(|error| End::Start(error.to_string()))
 }
@@ -138,12 +140,12 @@ impl Root {
     {
         let done = Rc::new(Cell::new(false));
         let ended = Rc::clone(&done);
-        let sleeper = self.sleep_in_glommio()?;
+        let sleeper = Sleeper::spawn(&self)?;
         spawn_detached(async move {
             result.set(Some(main().await));
             ended.set(true);
         });
-        let turning = self.turn_until(|| done.get() || self.tasks.failed());
+        let turning = self.turn_until(&sleeper, || done.get() || self.tasks.failed());
         // A waker that panics must not unwind glommio either.
         let turned = AssertUnwindSafe(turning).catch_unwind().await.unwrap_or_else(|payload| {
             self.tasks.fail(Fault::from_payload(&*payload));
@@ -156,28 +158,32 @@ impl Root {
 
     /// The loop that everything on this core hangs on: let the ready tasks run, submit and wait,
     /// wake those for whom something has happened.
-    async fn turn_until(&self, done: impl Fn() -> bool) -> std::io::Result<()> {
+    async fn turn_until(&self, sleeper: &Sleeper, done: impl Fn() -> bool) -> std::io::Result<()> {
         let mut quiet = 0;
+        let mut visited = self.driver.now();
         loop {
             let settled = self.settle(&mut quiet).await;
             if done() {
                 return Ok(());
             }
+            if self.driver.now() - visited >= VISIT_AFTER {
+                visited = self.driver.now();
+                sleeper.ring()?;
+                self.driver.visit();
+                poll_fn(|cx| self.driver.poll_rested(cx)).await;
+                continue;
+            }
             if settled && quiet >= SLICES_MAX {
                 if self.driver.park()? {
-                    poll_fn(|cx| self.driver.poll_unparked(cx)).await;
+                    poll_fn(|cx| self.driver.poll_rested(cx)).await;
                 }
                 quiet = 0;
                 continue;
             }
-            let wait = if settled { Wait::Upto(self.slice()) } else { Wait::No };
-            let events = self.driver.turn(wait)?;
+            let events =
+                if settled { self.driver.turn_and_wait()? } else { self.driver.turn(Wait::No)? };
             quiet = if events > 0 || !settled { 0 } else { quiet + 1 };
         }
-    }
-
-    fn slice(&self) -> Duration {
-        self.driver.next_deadline().map_or(SLICE, |left| left.min(SLICE))
     }
 
     /// Lets ready tasks run, in rounds, until a round passes in which nobody had anything to do.
@@ -194,28 +200,6 @@ impl Root {
         false
     }
 
-    /// Has a task read, in glommio's ring, the eventfd that our ring signals while the core is
-    /// parked: so whatever happens on either ring ends the park.
-    fn sleep_in_glommio(&self) -> std::io::Result<Sleeper> {
-        let signal = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let bell = signal.try_clone()?;
-        self.driver.register_eventfd(signal.as_fd())?;
-        // SAFETY: the descriptor is handed over; the file closes it.
-        let file = unsafe { BufferedFile::from_raw_fd(signal.into_raw_fd()) };
-        let driver = Rc::downgrade(&self.driver);
-        let leaving = Rc::new(Cell::new(false));
-        let left = Rc::clone(&leaving);
-        let task = glommio::spawn_local(async move {
-            while !left.get() && file.read_at(0, 8).await.is_ok() {
-                let Some(driver) = driver.upgrade() else { break };
-                driver.unpark();
-            }
-            // Dropped, it would be closed at glommio's next turn, which at the end never comes.
-            let _ = file.close().await;
-        });
-        Ok(Sleeper { task, bell, leaving })
-    }
-
     /// Cancels every task and waits until they are gone, with their sockets.
     async fn cancel_tasks(&self) {
         self.tasks.close();
@@ -229,7 +213,8 @@ impl Root {
     }
 }
 
-/// The task that ends parks.
+/// A task that reads, in glommio's ring, the eventfd that our ring signals while the core is
+/// parked: so whatever happens on either ring ends the park. Rung by hand, it ends a visit.
 struct Sleeper {
     task: glommio::Task<()>,
     bell: OwnedFd,
@@ -237,11 +222,44 @@ struct Sleeper {
 }
 
 impl Sleeper {
+    fn spawn(root: &Root) -> std::io::Result<Self> {
+        let signal = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let bell = signal.try_clone()?;
+        root.driver.register_eventfd(signal.as_fd())?;
+        // SAFETY: the descriptor is handed over; the file closes it.
+        let file = unsafe { BufferedFile::from_raw_fd(signal.into_raw_fd()) };
+        let driver = Rc::downgrade(&root.driver);
+        let tasks = Rc::downgrade(&root.tasks);
+        let leaving = Rc::new(Cell::new(false));
+        let left = Rc::clone(&leaving);
+        let task = glommio::spawn_local(async move {
+            while !left.get() {
+                let read = file.read_at(0, 8).await;
+                let (Some(driver), Some(tasks)) = (driver.upgrade(), tasks.upgrade()) else {
+                    break;
+                };
+                if let Err(error) = read {
+                    // A core that cannot be woken must not live on.
+                    tasks.fail(Fault { message: format!("the wake-up failed: {error}") });
+                    left.set(true);
+                }
+                driver.end_rest();
+            }
+            // Dropped, it would be closed at glommio's next turn, which at the end never comes.
+            let _ = file.close().await;
+        });
+        Ok(Self { task, bell, leaving })
+    }
+
+    fn ring(&self) -> std::io::Result<()> {
+        rustix::io::write(&self.bell, &1_u64.to_ne_bytes())?;
+        Ok(())
+    }
+
     /// Has it close its descriptor and end.
     async fn end(self) {
         self.leaving.set(true);
-        let rung = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-        if rung.is_ok() {
+        if self.ring().is_ok() {
             self.task.await;
         }
     }

@@ -99,7 +99,9 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         #[cfg(test)]
         let _counting = super::allocation::counting();
         let mut this = self.as_mut().project();
-        this.tasks.driver.count_poll();
+        if !this.tasks.driver.admit_poll(cx) {
+            return Poll::Pending;
+        }
         let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,

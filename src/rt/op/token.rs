@@ -20,6 +20,8 @@ pub(in crate::rt) enum Token {
     Notice,
     /// The timeout that ends a park.
     Alarm,
+    /// The timeout that ends a slice of waiting.
+    Tick,
 }
 
 impl Token {
@@ -33,6 +35,7 @@ impl Token {
             Self::Read(key) => (4, key),
             Self::Notice => (5, 0),
             Self::Alarm => (6, 0),
+            Self::Tick => (7, 0),
         };
         (kind << KEY_BITS) | u64::from(key)
     }
@@ -48,6 +51,7 @@ impl Token {
             4 => Self::Read(key),
             5 => Self::Notice,
             6 => Self::Alarm,
+            7 => Self::Tick,
             _ => Self::Unobserved,
         }
     }

@@ -48,6 +48,8 @@ impl Completion {
 pub(in crate::rt) enum Wait {
     /// Not at all.
     No,
+    /// For the first completion.
+    Event,
     /// For the first completion, at most this long.
     Upto(Duration),
 }
@@ -113,6 +115,10 @@ impl Queue {
             // SAFETY: no argument is passed.
             Wait::No => unsafe {
                 submitter.enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None)
+            },
+            // SAFETY: as above.
+            Wait::Event => unsafe {
+                submitter.enter::<libc::sigset_t>(queued, 1, ENTER_GETEVENTS, None)
             },
             Wait::Upto(longest) => {
                 let timeout = Timespec::from(longest);
