@@ -79,7 +79,7 @@ fn run(birth: Birth, orders: Receiver<Order>) -> Result<Served, End> {
     let Birth { worker, cpu, plan, listeners, stats, reports } = birth;
     let options = rt::Options { cpu: Some(cpu), name: format!("worker {worker}") };
     // The connections of the life before went with it.
-    stats.connections.set(0);
+    stats.connections.subtract(stats.connections.get());
     let served = rt::run(&options, move || async move {
         let Plan { factory, limits, timeouts } = plan;
         let setup = Setup { listeners, app: factory(), limits, timeouts, stats, orders };
