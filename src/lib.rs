@@ -17,6 +17,7 @@ mod config;
 mod h1;
 mod message;
 mod net;
+mod restart;
 mod rt;
 mod server;
 mod service;
@@ -34,6 +35,7 @@ pub use cluster::{
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
+pub use restart::{Restart, When};
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
 pub use server::{Limits, Timeouts};
 pub use service::Exit;
