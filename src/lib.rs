@@ -39,3 +39,4 @@ pub use restart::{Restart, When};
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
 pub use server::{Limits, Timeouts};
 pub use service::Exit;
+pub use stats::{ClusterStats, Figures, Latency, Statuses, WorkerFigures, WorkerState};

@@ -10,7 +10,12 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     /// One more.
     pub(crate) fn increment(&self) {
-        self.set(self.get().wrapping_add(1));
+        self.add(1);
+    }
+
+    /// So many more.
+    pub(crate) fn add(&self, count: u64) {
+        self.set(self.get().wrapping_add(count));
     }
 
     /// This many.
@@ -64,6 +69,7 @@ mod tests {
         }
         gauge.decrement();
         gauge.subtract(1);
-        assert_eq!((counter.get(), gauge.get()), (3, 1));
+        counter.add(4);
+        assert_eq!((counter.get(), gauge.get()), (7, 1));
     }
 }
