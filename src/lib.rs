@@ -29,8 +29,8 @@ pub use app::{
     PatternError, Query, Rejection, State, ViaParts, ViaRequest,
 };
 pub use cluster::{
-    Address, AddressError, BindError, Cluster, ClusterHandle, Event, ExitReason, Instances,
-    InstancesError, PlacementError, StartError, Stopped, SupervisorPanic,
+    Address, AddressError, Balance, BindError, Cluster, ClusterHandle, Event, ExitReason,
+    Instances, InstancesError, PlacementError, StartError, Stopped, SupervisorPanic,
 };
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,

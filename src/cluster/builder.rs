@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use super::error::StartError;
 use super::event::Event;
@@ -13,11 +14,15 @@ use super::listen::Listeners;
 use super::placement::Placement;
 use super::supervisor::{Observers, Supervisor};
 use super::worker::Plan;
-use super::{Address, AddressError, Instances};
+use super::{Address, AddressError, Balance, Instances};
 use crate::app::App;
+use crate::restart::Restart;
 use crate::server::{Limits, Timeouts};
 use crate::sys::cpu::AllowedCpus;
 use crate::sys::uring;
+
+/// The shortest time that can count as a stall.
+const STALL_MIN: Duration = Duration::from_millis(1);
 
 /// One pinned worker per CPU, each with its own listening sockets and its own [`App`], and a
 /// supervisor that restarts those that panic.
@@ -54,6 +59,9 @@ pub struct Cluster {
     refused: Option<AddressError>,
     instances: Instances,
     cpus: Option<Vec<usize>>,
+    restart: Restart,
+    balance: Balance,
+    metrics: Option<Address>,
     observers: Observers,
 }
 
@@ -72,6 +80,9 @@ impl Cluster {
             refused: None,
             instances: Instances::Max,
             cpus: None,
+            restart: Restart::default(),
+            balance: Balance::default(),
+            metrics: None,
             observers: Vec::new(),
         }
     }
@@ -84,13 +95,41 @@ impl Cluster {
         A: TryInto<Address>,
         AddressError: From<A::Error>,
     {
+        let address = self.accepted(address);
+        self.addresses.extend(address);
+        self
+    }
+
+    /// Answers with its metrics here, in Prometheus' text format. An address as for
+    /// [`listen`](Self::listen), but none of those; the last one named counts. By default nowhere.
+    ///
+    /// ```
+    /// use corelane::{App, Cluster};
+    ///
+    /// let cluster = Cluster::new(App::new).listen("0.0.0.0:3000").metrics("127.0.0.1:9100");
+    /// ```
+    pub fn metrics<A>(mut self, address: A) -> Self
+    where
+        A: TryInto<Address>,
+        AddressError: From<A::Error>,
+    {
+        self.metrics = self.accepted(address);
+        self
+    }
+
+    /// What is no address is remembered, and reported at the start.
+    fn accepted<A>(&mut self, address: A) -> Option<Address>
+    where
+        A: TryInto<Address>,
+        AddressError: From<A::Error>,
+    {
         match address.try_into() {
-            Ok(address) => self.addresses.push(address),
+            Ok(address) => Some(address),
             Err(error) => {
                 self.refused.get_or_insert(error.into());
+                None
             }
         }
-        self
     }
 
     /// Has this many workers: a number, or [`Instances`]. By default one per CPU.
@@ -111,9 +150,40 @@ impl Cluster {
         self
     }
 
-    /// Waits this long for clients, and for the end of a drain.
+    /// Waits this long for clients, for handlers that do not yield, and for the end of a drain. A
+    /// `stall` of less than 1 ms counts as 1 ms.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.plan.timeouts = timeouts;
+        let stall = &mut self.plan.timeouts.stall;
+        *stall = STALL_MIN.max(*stall);
+        self
+    }
+
+    /// Restarts workers by this policy. By default three times at once, then after waits that
+    /// double from 100 ms to 2 s, and at most 16 times within 60 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corelane::{App, Cluster, Restart};
+    ///
+    /// let mut restart = Restart::default();
+    /// restart.backoff_max = Duration::from_secs(10);
+    /// let cluster = Cluster::new(App::new).listen("127.0.0.1:3000").restart(restart);
+    /// ```
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// Shares out connections like this. By default new ones go to whoever has the fewest.
+    ///
+    /// ```
+    /// use corelane::{App, Balance, Cluster};
+    ///
+    /// let cluster = Cluster::new(App::new).listen("127.0.0.1:3000").balance(Balance::Kernel);
+    /// ```
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.balance = balance;
         self
     }
 
@@ -237,12 +307,15 @@ fn lost() -> StartError {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, addresses, instances, cpus, .. } = self;
+        let Self { name, addresses, instances, cpus, restart, balance, metrics, .. } = self;
         f.debug_struct("Cluster")
             .field("name", name)
             .field("addresses", addresses)
             .field("instances", instances)
             .field("cpus", cpus)
+            .field("restart", restart)
+            .field("balance", balance)
+            .field("metrics", metrics)
             .finish_non_exhaustive()
     }
 }

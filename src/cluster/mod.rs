@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `builder` | what a cluster is to be, and its start |
 //! | `address`, `instances`, `placement` | where it listens, how many workers, on which CPUs |
+//! | `balance` | who serves a new connection |
 //! | `listen` | the sockets, bound before any worker exists and held until the end |
 //! | `fleet` | what the supervisor decides: a state machine without threads or clock |
 //! | `supervisor` | the thread that does it |
@@ -11,6 +12,7 @@
 //! | `handle`, `event`, `error` | what the program sees of it |
 
 mod address;
+mod balance;
 mod builder;
 mod error;
 mod event;
@@ -23,6 +25,7 @@ mod supervisor;
 mod worker;
 
 pub use address::{Address, AddressError};
+pub use balance::Balance;
 pub use builder::Cluster;
 pub use error::{StartError, SupervisorPanic};
 pub use event::{Event, ExitReason, Stopped};

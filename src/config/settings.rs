@@ -25,7 +25,7 @@ const CONNECTIONS: RangeInclusive<usize> = 1..=1 << 20;
 const PIPELINE: RangeInclusive<usize> = 1..=1024;
 
 const TIMEOUT_KEYS: &[&str] =
-    &["header", "body_idle", "keep_alive", "write_idle", "drain", "idle_grace"];
+    &["header", "body_idle", "keep_alive", "write_idle", "drain", "idle_grace", "stall"];
 const LIMIT_KEYS: &[&str] =
     &["request_line_bytes", "head_bytes", "headers", "body_bytes", "connections", "pipeline"];
 
@@ -39,6 +39,7 @@ pub(super) fn timeouts(entry: &Entry, base: &Timeouts, report: &mut Report) -> T
         write_idle: table.duration("write_idle", WAIT, base.write_idle, report),
         drain: table.duration("drain", GRACE, base.drain, report),
         idle_grace: table.duration("idle_grace", GRACE, base.idle_grace, report),
+        stall: table.duration("stall", WAIT, base.stall, report),
     }
 }
 

@@ -53,6 +53,9 @@ pub struct Timeouts {
     /// While draining, how long an idle connection is kept to answer a request that is already on
     /// its way.
     pub idle_grace: Duration,
+    /// How long a handler may keep its core without yielding, before a successor takes the worker's
+    /// listeners over. At least 1 ms.
+    pub stall: Duration,
 }
 
 impl Default for Timeouts {
@@ -64,6 +67,7 @@ impl Default for Timeouts {
             write_idle: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             idle_grace: Duration::from_secs(1),
+            stall: Duration::from_secs(5),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::*;
 use crate::cluster::{BindError, ExitReason, PlacementError, Stopped};
@@ -182,6 +182,10 @@ fn what_is_asked_for_wrongly_is_said_at_the_start() {
         Err(StartError::Address(_))
     ));
     assert!(matches!(
+        new().listen("127.0.0.1:0").metrics("9100").spawn(),
+        Err(StartError::Address(error)) if error.to_string().contains("`9100`")
+    ));
+    assert!(matches!(
         new().listen("127.0.0.1:0").cpus([9999]).spawn(),
         Err(StartError::Placement(PlacementError::NotAllowed { cpu: 9999, .. }))
     ));
@@ -189,4 +193,25 @@ fn what_is_asked_for_wrongly_is_said_at_the_start() {
         new().listen(SocketAddr::from(([127, 0, 0, 1], 0))).listen(taken).spawn(),
         Err(StartError::Bind(BindError::InUse { .. }))
     ));
+}
+
+#[test]
+fn keeps_what_it_is_told() {
+    let restart = Restart::unlimited();
+    let cluster = Cluster::new(App::new)
+        .restart(restart.clone())
+        .balance(Balance::Kernel)
+        .metrics("127.0.0.1:1")
+        .metrics(SocketAddr::from(([127, 0, 0, 1], 2)));
+    assert_eq!((&cluster.restart, cluster.balance), (&restart, Balance::Kernel));
+    assert_eq!(cluster.metrics.unwrap().to_string(), "127.0.0.1:2");
+}
+
+#[test]
+fn a_stall_takes_at_least_a_millisecond() {
+    for (asked, kept) in [(0, 1_000), (999, 1_000), (1_000, 1_000), (7_000, 7_000)] {
+        let stall = Duration::from_micros(asked);
+        let cluster = Cluster::new(App::new).timeouts(Timeouts { stall, ..Timeouts::default() });
+        assert_eq!(cluster.plan.timeouts.stall, Duration::from_micros(kept));
+    }
 }
