@@ -21,6 +21,47 @@ instances = -1
 routes = [{ path = "/", redirect = { to = "/login" } }]
 "#;
 
+/// Every key that there is, but for those of routes.
+const WHOLE: &str = r#"
+[defaults]
+on_panic = "restart"
+
+[[apps]]
+name = "whole"
+listen = ["127.0.0.1:3000"]
+instances = "max"
+cpus = "0"
+balance = "kernel"
+on_panic = "500"
+metrics = "127.0.0.1:9100"
+routes = [{ path = "/", echo = {} }]
+
+[apps.restart]
+policy = "on-failure"
+backoff = "50ms"
+backoff_max = "1s"
+max_restarts = 5
+within = "30s"
+stalled_max = 1
+
+[apps.timeouts]
+header = "10s"
+body_idle = "30s"
+keep_alive = "75s"
+write_idle = "30s"
+drain = "30s"
+idle_grace = "1s"
+stall = "5s"
+
+[apps.limits]
+request_line_bytes = "8KiB"
+head_bytes = "16KiB"
+headers = 100
+body_bytes = "1MiB"
+connections = 65536
+pipeline = 64
+"#;
+
 const BAD: &str = "[[apps]]\nname = \"a\"\nlisten = []\ninstanecs = 2\n";
 
 /// The program in a directory of its own, which holds only these files.
@@ -57,6 +98,12 @@ fn check_lists_the_apps_of_a_good_file() {
     let output = corelane(&[("a.toml", GOOD)], &["check", "a.toml"]);
     check(&output, 0, table, "");
     assert_eq!(output.stdout, table.as_bytes());
+}
+
+#[test]
+fn check_accepts_every_key() {
+    let output = corelane(&[("a.toml", WHOLE)], &["check", "a.toml"]);
+    check(&output, 0, "a.toml: ok, 1 app\n", "");
 }
 
 #[test]

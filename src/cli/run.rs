@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::args::Overrides;
 use super::exit::Failure;
-use crate::cluster::Cluster;
-use crate::config::{AppConfig, Config};
+use crate::cluster::{Address, Cluster};
+use crate::config::{AppConfig, Config, OnPanic};
 use crate::service::run_all;
 
 /// What is served if it is there and no file is named.
@@ -37,12 +37,24 @@ fn cluster(config: AppConfig) -> Cluster {
     let cluster = Cluster::new(factory)
         .name(&config.name)
         .instances(config.instances)
+        .balance(config.balance)
+        .restart(config.restart.clone())
         .limits(config.limits.clone())
         .timeouts(config.timeouts.clone());
+    let cluster = on_panic(cluster, config.on_panic);
     let cluster = config.listen.iter().cloned().fold(cluster, Cluster::listen);
+    let cluster = config.metrics.iter().cloned().fold(cluster, Cluster::metrics);
     match &config.cpus {
         Some(cpus) => cluster.cpus(cpus.iter().copied()),
         None => cluster,
+    }
+}
+
+/// Tells a cluster what a handler's panic ends.
+fn on_panic(cluster: Cluster, asked: OnPanic) -> Cluster {
+    match asked {
+        // A cluster knows only the former so far; here it will be told.
+        OnPanic::Answer | OnPanic::Restart => cluster,
     }
 }
 
@@ -70,6 +82,12 @@ fn apply(overrides: Overrides, config: &mut Config) -> Result<(), Failure> {
         let problem = "--listen and --instances are for a file with a single app".to_owned();
         return Err(Failure::Usage { problem, hint: "change the file instead" });
     };
+    let metrics = app.metrics.as_ref();
+    let taken = |address: &&Address| metrics.is_some_and(|other| Config::clash(other, address));
+    if let Some(address) = listen.iter().find(taken) {
+        let problem = format!("--listen {address} is where the file has its `metrics`");
+        return Err(Failure::Usage { problem, hint: "choose another address" });
+    }
     if !listen.is_empty() {
         app.listen = listen;
     }
@@ -79,7 +97,8 @@ fn apply(overrides: Overrides, config: &mut Config) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Overrides, apply};
+    use super::{Overrides, apply, cluster};
+    use crate::cluster::Balance;
     use crate::config::Config;
 
     fn overrides(listen: &[&str], instances: Option<&str>) -> Overrides {
@@ -117,5 +136,26 @@ mod tests {
         let mut config = Config::embedded();
         assert!(apply(overrides(&["127.0.0.1:1", "127.0.0.1:1"], None), &mut config).is_err());
         assert!(apply(overrides(&["127.0.0.1:0", "127.0.0.1:0"], None), &mut config).is_ok());
+    }
+
+    #[test]
+    fn a_cluster_is_told_what_the_file_says() {
+        let mut config = Config::embedded();
+        let app = &mut config.apps[0];
+        app.metrics = Some("127.0.0.1:9100".parse().unwrap());
+        app.balance = Balance::Kernel;
+        app.restart.max_restarts = 77;
+        let told = format!("{:?}", cluster(app.clone()));
+        for part in ["127.0.0.1:3000", "127.0.0.1:9100", "Kernel", "max_restarts: 77"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+
+    #[test]
+    fn refuses_the_address_of_the_metrics() {
+        let mut config = Config::embedded();
+        config.apps[0].metrics = Some("127.0.0.1:9100".parse().unwrap());
+        assert!(apply(overrides(&["127.0.0.1:1", "127.0.0.1:9100"], None), &mut config).is_err());
+        assert!(apply(overrides(&["127.0.0.1:1"], None), &mut config).is_ok());
     }
 }

@@ -55,6 +55,11 @@ impl Config {
         parsed.expect("invariant: a test parses the embedded text")
     }
 
+    /// Whether two addresses are one socket.
+    pub(crate) fn clash(one: &Address, other: &Address) -> bool {
+        schema::clash(one, other)
+    }
+
     /// The first of these addresses that is listed twice.
     pub(crate) fn duplicate(addresses: &[Address]) -> Option<&Address> {
         schema::duplicate(addresses)

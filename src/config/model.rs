@@ -8,7 +8,8 @@ use http::header::HeaderValue;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::app::{self, App, PatternError};
-use crate::cluster::{Address, Instances};
+use crate::cluster::{Address, Balance, Instances};
+use crate::restart::Restart;
 use crate::server::{Limits, Timeouts};
 
 /// A whole `corelane.toml`.
@@ -25,16 +26,34 @@ pub(crate) struct AppConfig {
     pub name: String,
     /// Where it listens: at least one address.
     pub listen: Vec<Address>,
+    /// Where it answers with its metrics, if anywhere.
+    pub metrics: Option<Address>,
     /// How many workers.
     pub instances: Instances,
     /// Which CPUs they may be pinned to; all that the process may use if `None`.
     pub cpus: Option<BTreeSet<usize>>,
+    /// Who serves a new connection.
+    pub balance: Balance,
+    /// What a handler's panic ends.
+    pub on_panic: OnPanic,
+    /// How workers are restarted.
+    pub restart: Restart,
     /// What it answers: at least one route.
     pub routes: Vec<Route>,
     /// How much a client may send or hold.
     pub limits: Limits,
     /// How long a worker waits.
     pub timeouts: Timeouts,
+}
+
+/// What a handler's panic ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OnPanic {
+    /// The request, with a 500, and its connection.
+    #[default]
+    Answer,
+    /// The worker, which is restarted.
+    Restart,
 }
 
 /// One `[[apps.routes]]` table.

@@ -60,16 +60,14 @@ impl<'a> Table<'a> {
         entries
     }
 
-    /// A duration within bounds in milliseconds, or `base` if there is none.
+    /// A duration within bounds in milliseconds.
     pub(super) fn duration(
         &self,
         key: &str,
         bounds: RangeInclusive<u64>,
-        base: Duration,
         report: &mut Report,
-    ) -> Duration {
-        let millis = self.quantity(key, &DURATION, bounds, report);
-        millis.map_or(base, Duration::from_millis)
+    ) -> Option<Duration> {
+        self.quantity(key, &DURATION, bounds, report).map(Duration::from_millis)
     }
 
     /// A size within bounds in bytes.
@@ -84,16 +82,16 @@ impl<'a> Table<'a> {
     }
 
     /// A plain number within bounds, or `base` if there is none.
-    pub(super) fn count(
+    pub(super) fn count<N: TryFrom<i64> + PartialOrd + Display>(
         &self,
         key: &str,
-        bounds: RangeInclusive<usize>,
-        base: usize,
+        bounds: RangeInclusive<N>,
+        base: N,
         report: &mut Report,
-    ) -> usize {
+    ) -> N {
         let Some(entry) = self.get(key) else { return base };
         let Some(number) = entry.integer(report) else { return base };
-        let count = usize::try_from(number).ok().filter(|count| bounds.contains(count));
+        let count = N::try_from(number).ok().filter(|count| bounds.contains(count));
         if count.is_none() {
             let (least, most) = bounds.into_inner();
             entry.wrong(format!("must be between {least} and {most}, not {number}"), report);
@@ -162,6 +160,19 @@ impl<'a> Entry<'a> {
             DeValue::String(text) => Some(text),
             _ => self.mismatch("a string", report),
         }
+    }
+
+    /// What the value means, which must be one of these words.
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)], report: &mut Report) -> Option<T> {
+        let expected = alternatives(words.iter().map(|(word, _)| *word));
+        let DeValue::String(text) = self.value else { return self.mismatch(&expected, report) };
+        if let Some((_, meaning)) = words.iter().find(|(word, _)| word == text) {
+            return Some(*meaning);
+        }
+        let near = nearest(text, words.iter().map(|(word, _)| *word));
+        let hint = near.map(|word| format!(" (did you mean `{word}`?)")).unwrap_or_default();
+        self.wrong(format!("must be {expected}, not `{text}`{hint}"), report);
+        None
     }
 
     pub(super) fn integer(&self, report: &mut Report) -> Option<i64> {
@@ -236,6 +247,15 @@ impl<'a> Entry<'a> {
             value: item.get_ref(),
         };
         Some(items.iter().map(entry).collect())
+    }
+}
+
+/// Words as a message lists them: `"a", "b" or "c"`.
+fn alternatives<'k>(words: impl Iterator<Item = &'k str>) -> String {
+    let quoted: Vec<_> = words.map(|word| format!("\"{word}\"")).collect();
+    match quoted.as_slice() {
+        [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
     }
 }
 

@@ -3,26 +3,36 @@
 use std::collections::BTreeSet;
 
 use super::cpus;
-use super::model::{AppConfig, Config};
+use super::model::{AppConfig, Config, OnPanic};
 use super::reader::{Entry, Table};
 use super::report::Report;
 use super::{route, settings};
-use crate::cluster::{Address, Instances};
+use crate::cluster::{Address, Balance, Instances};
+use crate::restart::Restart;
 use crate::server::{Limits, Timeouts};
 
 const NAME_CHARS_MAX: usize = 64;
 
 const FILE_KEYS: &[&str] = &["defaults", "apps"];
 /// What `[defaults]` may say, for all apps.
-const SHARED_KEYS: &[&str] = &["instances", "cpus", "timeouts", "limits"];
-/// What only an app can say for itself.
-const OWN_KEYS: &[&str] = &["name", "listen", "routes"];
+const SHARED_KEYS: &[&str] =
+    &["instances", "cpus", "balance", "on_panic", "restart", "timeouts", "limits"];
+/// What an app must say for itself.
+const REQUIRED_KEYS: &[&str] = &["name", "listen", "routes"];
+/// What an app may say, but only for itself.
+const OWN_KEYS: &[&str] = &["metrics"];
+
+const BALANCES: &[(&str, Balance)] = &[("least", Balance::Least), ("kernel", Balance::Kernel)];
+const ON_PANIC: &[(&str, OnPanic)] = &[("500", OnPanic::Answer), ("restart", OnPanic::Restart)];
 
 /// What an app has in common with `[defaults]`.
 #[derive(Clone, Default)]
 struct Shared {
     instances: Instances,
     cpus: Option<BTreeSet<usize>>,
+    balance: Balance,
+    on_panic: OnPanic,
+    restart: Restart,
     timeouts: Timeouts,
     limits: Limits,
 }
@@ -45,18 +55,23 @@ pub(super) fn read(root: &toml::de::DeTable, report: &mut Report) -> Config {
         report.missing(&root.at, "there is no app: add an [[apps]] table");
         return Config { apps: Vec::new() };
     };
-    let tables = entry.tables("[[apps]]", &[OWN_KEYS, SHARED_KEYS].concat(), report);
+    let tables = entry.tables("[[apps]]", &[REQUIRED_KEYS, OWN_KEYS, SHARED_KEYS].concat(), report);
     let mut taken = Taken::default();
     let apps: Vec<_> = tables.iter().map(|table| app(table, &shared, &mut taken, report)).collect();
     Config { apps }
 }
 
 fn defaults(entry: &Entry, report: &mut Report) -> Shared {
-    let Some(table) = entry.table(&[SHARED_KEYS, OWN_KEYS].concat(), report) else {
+    let Some(table) = entry.table(&[SHARED_KEYS, REQUIRED_KEYS, OWN_KEYS].concat(), report) else {
         return Shared::default();
     };
-    for (key, at, _) in table.entries().into_iter().filter(|(key, ..)| OWN_KEYS.contains(key)) {
-        report.wrong(&at, format!("`{key}` has no default: each [[apps]] table needs its own"));
+    for (key, at, _) in table.entries() {
+        let verb = match key {
+            key if REQUIRED_KEYS.contains(&key) => "needs",
+            key if OWN_KEYS.contains(&key) => "may have",
+            _ => continue,
+        };
+        report.wrong(&at, format!("`{key}` has no default: each [[apps]] table {verb} its own"));
     }
     common(&table, &Shared::default(), report)
 }
@@ -66,18 +81,26 @@ fn app(table: &Table, shared: &Shared, taken: &mut Taken, report: &mut Report) -
     let name = name.and_then(|entry| name_of(&entry, taken, report));
     let listen = table.need("listen", "listen = [\"127.0.0.1:3000\"]", report);
     let listen = listen.map(|entry| addresses(&entry, taken, report));
+    let metrics = table.get("metrics").and_then(|entry| {
+        let text = entry.text(report)?;
+        address(&entry, text, taken, report)
+    });
     let routes =
         table.need("routes", "an [[apps.routes]] table, there is nothing to serve", report);
     let routes = routes.map(|entry| route::read(&entry, report));
-    let Shared { instances, cpus, timeouts, limits } = common(table, shared, report);
+    let shared = common(table, shared, report);
     AppConfig {
         name: name.unwrap_or_default(),
         listen: listen.unwrap_or_default(),
-        instances,
-        cpus,
+        metrics,
         routes: routes.unwrap_or_default(),
-        limits,
-        timeouts,
+        instances: shared.instances,
+        cpus: shared.cpus,
+        balance: shared.balance,
+        on_panic: shared.on_panic,
+        restart: shared.restart,
+        limits: shared.limits,
+        timeouts: shared.timeouts,
     }
 }
 
@@ -89,6 +112,15 @@ fn common(table: &Table, base: &Shared, report: &mut Report) -> Shared {
     if let Some(entry) = table.get("cpus") {
         let text = entry.text(report);
         shared.cpus = text.and_then(|text| entry.checked(cpus::parse(text), report));
+    }
+    if let Some(entry) = table.get("balance") {
+        shared.balance = entry.word(BALANCES, report).unwrap_or_default();
+    }
+    if let Some(entry) = table.get("on_panic") {
+        shared.on_panic = entry.word(ON_PANIC, report).unwrap_or_default();
+    }
+    if let Some(entry) = table.get("restart") {
+        shared.restart = settings::restart(&entry, &base.restart, report);
     }
     if let Some(entry) = table.get("timeouts") {
         shared.timeouts = settings::timeouts(&entry, &base.timeouts, report);
@@ -149,20 +181,22 @@ fn instances(entry: &Entry, report: &mut Report) -> Option<Instances> {
 }
 
 fn addresses(entry: &Entry, taken: &mut Taken, report: &mut Report) -> Vec<Address> {
-    let mut addresses = Vec::new();
-    for (item, text) in entry.texts("[\"127.0.0.1:3000\"]", report) {
-        let Some(address) = item.checked(text.parse::<Address>(), report) else { continue };
-        if let Some((_, line)) = taken.addresses.iter().find(|(other, _)| clash(other, &address)) {
-            report.wrong(&item.at, format!("`{text}` is already listened on, see line {line}"));
-        }
-        taken.addresses.push((address.clone(), report.line(item.at.start)));
-        addresses.push(address);
+    let texts = entry.texts("[\"127.0.0.1:3000\"]", report).into_iter();
+    texts.filter_map(|(item, text)| address(&item, text, taken, report)).collect()
+}
+
+/// An address that nobody has taken.
+fn address(entry: &Entry, text: &str, taken: &mut Taken, report: &mut Report) -> Option<Address> {
+    let address: Address = entry.checked(text.parse(), report)?;
+    if let Some((_, line)) = taken.addresses.iter().find(|(other, _)| clash(other, &address)) {
+        report.wrong(&entry.at, format!("`{text}` is already listened on, see line {line}"));
     }
-    addresses
+    taken.addresses.push((address.clone(), report.line(entry.at.start)));
+    Some(address)
 }
 
 /// Whether two addresses are one socket; port 0 is a new one each time.
-fn clash(one: &Address, other: &Address) -> bool {
+pub(super) fn clash(one: &Address, other: &Address) -> bool {
     match (one, other) {
         (Address::Tcp(one), Address::Tcp(other)) => one == other && one.port() != 0,
         (Address::Unix { path: one, .. }, Address::Unix { path: other, .. }) => one == other,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::error::{ConfigError, Mistake};
-use super::model::Action;
+use super::model::{Action, OnPanic};
 use super::{AppConfig, Config};
-use crate::cluster::Instances;
+use crate::cluster::{Balance, Instances};
+use crate::restart::{Restart, When};
 use crate::server::{Limits, Timeouts};
 
 /// An app with nothing wrong.
@@ -57,6 +58,8 @@ fn the_embedded_default_is_right() {
     assert_eq!(app.listen, ["127.0.0.1:3000".parse().unwrap()]);
     assert_eq!(app.instances, Instances::Max);
     assert_eq!((&app.limits, &app.timeouts), (&Limits::default(), &Timeouts::default()));
+    assert_eq!((&app.restart, &app.metrics), (&Restart::default(), &None));
+    assert_eq!((app.balance, app.on_panic), (Balance::Least, OnPanic::Answer));
     let [route] = app.routes.as_slice() else { panic!("one route") };
     assert_eq!((route.path.as_str(), route.methods.as_slice()), ("/", &[Method::GET][..]));
     let Action::Respond { status, body, .. } = &route.action else { panic!("a fixed answer") };
@@ -80,6 +83,9 @@ fn reads_every_key() {
         listen = ["127.0.0.1:3000", "[::1]:3000", "unix:/run/a.sock?mode=0660"]
         instances = -1
         cpus = "0-2,6"
+        balance = "kernel"
+        on_panic = "restart"
+        metrics = "unix:/run/metrics.sock"
         routes = [{ path = "/", methods = ["PUT", "PATCH"], echo = {} }]
         [apps.timeouts]
         header = "1s"
@@ -88,6 +94,14 @@ fn reads_every_key() {
         write_idle = "100ms"
         drain = "0s"
         idle_grace = "1h"
+        stall = "1ms"
+        [apps.restart]
+        policy = "on-failure"
+        backoff = "0ms"
+        backoff_max = "1h"
+        max_restarts = 0
+        within = "24h"
+        stalled_max = 1024
         [apps.limits]
         request_line_bytes = "1KiB"
         head_bytes = "2KiB"
@@ -102,11 +116,17 @@ fn reads_every_key() {
     assert_eq!(app.instances.to_string(), "-1");
     assert_eq!(app.cpus, Some(BTreeSet::from([0, 1, 2, 6])));
     assert_eq!(app.routes[0].methods, [Method::PUT, Method::PATCH]);
-    let Timeouts { header, body_idle, keep_alive, write_idle, drain, idle_grace, .. } =
-        app.timeouts;
+    assert_eq!((app.balance, app.on_panic), (Balance::Kernel, OnPanic::Restart));
+    assert_eq!(app.metrics.unwrap().to_string(), "unix:/run/metrics.sock");
+    let Timeouts { header, body_idle, keep_alive, write_idle, drain, .. } = app.timeouts;
+    let Timeouts { idle_grace, stall, .. } = app.timeouts;
     assert_eq!([header, body_idle, keep_alive].map(|time| time.as_secs()), [1, 2, 60]);
     assert_eq!([write_idle, drain].map(|time| time.as_millis()), [100, 0]);
-    assert_eq!(idle_grace, Duration::from_secs(3600));
+    assert_eq!([idle_grace, stall].map(|time| time.as_millis()), [3_600_000, 1]);
+    let Restart { policy, backoff, backoff_max, max_restarts, within, stalled_max } = app.restart;
+    assert_eq!(policy, When::OnFailure);
+    assert_eq!([backoff, backoff_max, within].map(|time| time.as_secs()), [0, 3600, 86_400]);
+    assert_eq!((max_restarts, stalled_max), (0, 1024));
     let Limits { request_line_bytes, head_bytes, headers, .. } = app.limits;
     assert_eq!([request_line_bytes, head_bytes, headers], [1024, 2048, 10]);
     let Limits { body_bytes, connections, pipeline, .. } = app.limits;
@@ -116,9 +136,11 @@ fn reads_every_key() {
 #[test]
 fn defaults_are_merged_key_by_key() {
     let text = format!(
-        "[defaults]\ninstances = 2\ncpus = \"1\"\n\
+        "[defaults]\ninstances = 2\ncpus = \"1\"\nbalance = \"kernel\"\non_panic = \"restart\"\n\
+         restart = {{ policy = \"never\", within = \"5s\", stalled_max = 7 }}\n\
          timeouts = {{ header = \"1s\", drain = \"2s\" }}\nlimits = {{ headers = 5 }}\n\
-         {APP}instances = 3\n\
+         {APP}instances = 3\non_panic = \"500\"\n\
+         restart = {{ within = \"9s\", max_restarts = 4 }}\n\
          timeouts = {{ drain = \"9s\" }}\nlimits = {{ pipeline = 4 }}\n{ROUTE}"
     );
     let app = only(&text);
@@ -128,6 +150,28 @@ fn defaults_are_merged_key_by_key() {
     let seconds = Duration::from_secs;
     assert_eq!(app.timeouts, Timeouts { header: seconds(1), drain: seconds(9), ..base });
     assert_eq!(app.limits, Limits { headers: 5, pipeline: 4, ..Limits::default() });
+    assert_eq!((app.balance, app.on_panic), (Balance::Kernel, OnPanic::Answer));
+    let (policy, within) = (When::Never, seconds(9));
+    let base = Restart::default();
+    assert_eq!(app.restart, Restart { policy, within, stalled_max: 7, max_restarts: 4, ..base });
+}
+
+#[test]
+fn a_backoff_follows_a_smaller_maximum() {
+    let cases = [
+        ("backoff_max = \"50ms\"", 50, 50),
+        ("backoff = \"2s\"", 2000, 2000),
+        ("backoff = \"5s\", backoff_max = \"6s\"", 5000, 6000),
+        ("backoff = \"0ms\", backoff_max = \"0ms\"", 0, 0),
+    ];
+    for (keys, backoff, backoff_max) in cases {
+        let restart = only(&with_key(&format!("restart = {{ {keys} }}"))).restart;
+        let found = [restart.backoff, restart.backoff_max].map(|time| time.as_millis());
+        assert_eq!(found, [backoff, backoff_max], "{keys}");
+    }
+    let text = with_key("restart = { backoff_max = \"1s\" }");
+    let app = only(&format!("[defaults]\nrestart = {{ backoff = \"1500ms\" }}\n{text}"));
+    assert_eq!(app.restart.backoff, Duration::from_secs(1));
 }
 
 #[test]
@@ -156,6 +200,13 @@ fn refuses_bad_defaults() {
         ("[defaults]\nname = \"a\"", "`name` has no default"),
         ("[defaults]\nlisten = []", "`listen` has no default"),
         ("[defaults]\nroutes = []", "`routes` has no default"),
+        (
+            "[defaults]\nmetrics = \"a\"",
+            "`metrics` has no default: each [[apps]] table may have its own",
+        ),
+        ("[defaults]\nrestart = { backoff = \"3s\" }", "must not exceed `backoff_max`"),
+        ("[defaults]\nbalance = \"most\"", "must be \"least\" or \"kernel\", not `most`"),
+        ("[defaults]\ntimeouts = { stall = \"0s\" }", "`stall` must be between 1ms and 24h"),
         ("[defaults]\nprogram = \"a\"", "unknown key `program`"),
         ("[defaults]\ninstance = 1", "did you mean `instances`?"),
         ("[defaults]\ninstances = 0", "bad number of instances"),
@@ -236,7 +287,15 @@ fn refuses_bad_keys_of_an_app() {
         ("cpus = \"\"", "not a list of CPUs"),
         ("timeouts = \"10s\"", "`timeouts` must be a table, not a string"),
         ("limits = 1", "`limits` must be a table, not a number"),
-        ("balance = \"least\"", "unknown key `balance`"),
+        ("trust_proxy = []", "unknown key `trust_proxy`"),
+        ("balance = 1", "`balance` must be \"least\" or \"kernel\", not a number"),
+        ("balance = \"Least\"", "not `Least` (did you mean `least`?)"),
+        ("on_panic = \"abort\"", "`on_panic` must be \"500\" or \"restart\", not `abort`"),
+        ("on_panic = 500", "`on_panic` must be \"500\" or \"restart\", not a number"),
+        ("metrics = [\"127.0.0.1:1\"]", "`metrics` must be a string, not a list"),
+        ("metrics = \"9100\"", "bad address `9100`"),
+        ("metrics = \"127.0.0.1:3000\"", "already listened on, see line 3"),
+        ("restart = \"always\"", "`restart` must be a table, not a string"),
         ("Instances = 1", "did you mean `instances`?"),
     ];
     refuses(&cases, with_key);
@@ -256,7 +315,9 @@ fn refuses_bad_timeouts() {
         ("heder = \"1s\"", "did you mean `header`?"),
         ("ready = \"1s\"", "unknown key `ready`"),
         ("stop = \"1s\"", "unknown key `stop`"),
-        ("stall = \"0ms\"", "must be between 1ms"),
+        ("stall = \"0ms\"", "`stall` must be between 1ms and 24h, not 0ms"),
+        ("stall = \"25h\"", "`stall` must be between 1ms and 24h"),
+        ("stal = \"1s\"", "did you mean `stall`?"),
     ];
     refuses(&cases, |key| with_key(&format!("timeouts = {{ {key} }}")));
 }
@@ -312,6 +373,57 @@ fn reads_actions_with_their_defaults() {
 
     let echo = route("path = \"/\"\necho = {}");
     assert_eq!((echo.methods, echo.action), (vec![Method::POST], Action::Echo));
+}
+
+#[test]
+fn refuses_bad_restarts() {
+    let policies = "must be \"always\", \"on-failure\" or \"never\"";
+    let cases = [
+        ("policy = \"on_failure\"", "not `on_failure` (did you mean `on-failure`?)"),
+        ("policy = \"\"", policies),
+        ("policy = true", policies),
+        ("backoff = 100", "needs a unit"),
+        ("backoff = \"61m\"", "must be between 0ms and 1h"),
+        ("backoff = \"2001ms\"", "`backoff` must not exceed `backoff_max`, which is 2s"),
+        ("backoff = \"2ms\", backoff_max = \"1ms\"", "must not exceed `backoff_max`, which is 1ms"),
+        ("backoff_max = \"61m\"", "must be between 0ms and 1h"),
+        // What cannot be compared is not.
+        ("backoff = \"3s\", backoff_max = \"4\"", "`4` has no unit"),
+        ("max_restarts = 1001", "must be between 0 and 1000, not 1001"),
+        ("max_restarts = -1", "must be between 0 and 1000, not -1"),
+        ("max_restarts = 4294967296", "must be between 0 and 1000"),
+        ("max_restarts = \"16\"", "must be a whole number"),
+        ("within = \"0ms\"", "`within` must be between 1ms and 24h"),
+        ("within = \"25h\"", "`within` must be between 1ms and 24h"),
+        ("stalled_max = 1025", "must be between 0 and 1024"),
+        ("max_restart = 1", "did you mean `max_restarts`?"),
+        ("min_uptime = \"1s\"", "unknown key `min_uptime`"),
+        ("stop_exit_codes = []", "unknown key `stop_exit_codes`"),
+    ];
+    refuses(&cases, |keys| with_key(&format!("restart = {{ {keys} }}")));
+}
+
+#[test]
+fn refuses_metrics_where_somebody_listens() {
+    let app = |name: &str, port: u16, metrics: &str| {
+        format!("[[apps]]\nname = \"{name}\"\nlisten = [\"127.0.0.1:{port}\"]\n{metrics}\n{ROUTE}")
+    };
+    let cases = [
+        ("metrics = \"127.0.0.1:2\"", "metrics = \"127.0.0.1:2\"", "see line 4"),
+        ("metrics = \"127.0.0.1:1\"", "", "see line 3"),
+        ("", "metrics = \"localhost:3000\"", "see line 3"),
+        ("metrics = \"127.0.0.1:3001\"", "", "see line 4"),
+    ];
+    for (one, other, line) in cases {
+        let text = if one.ends_with(":1\"") { app("a", 1, one) } else { app("a", 3000, one) };
+        let found = mistakes(&format!("{text}{}", app("b", 3001, other)));
+        assert_eq!(found.len(), 1, "{one}, {other}: {found:?}");
+        let message = &found[0].message;
+        assert!(message.ends_with(&format!("already listened on, {line}")), "{message}");
+    }
+    let zero = "metrics = \"127.0.0.1:0\"";
+    let good = format!("{}{}", app("a", 0, zero), app("b", 0, zero));
+    assert_eq!(Config::parse(&good, "f").unwrap().apps.len(), 2);
 }
 
 #[test]
@@ -458,12 +570,12 @@ fn lines_may_end_in_crlf() {
     assert_eq!(found[0].excerpt.as_ref().unwrap().text, "cpus = 1");
 }
 
-/// Ten mistakes, one of each kind; all of them are reported, in order, with their places.
+/// Mistakes of each kind; all of them are reported, in order, with their places.
 #[test]
 fn reports_every_mistake_of_a_file() {
-    let text = include_str!("golden/ten-mistakes.toml");
+    let text = include_str!("golden/mistakes.toml");
     let found = Config::parse(text, "corelane.toml").unwrap_err().to_string();
-    let expected = include_str!("golden/ten-mistakes.txt");
+    let expected = include_str!("golden/mistakes.txt");
     assert_eq!(found, expected.trim_end(), "\n{found}");
 }
 
@@ -497,11 +609,11 @@ proptest::proptest! {
     /// Whatever is typed into a file, there is a configuration or at least one mistake.
     #[test]
     fn no_text_panics(
-        at in 0usize..400,
+        at in 0usize..540,
         drop in 0usize..40,
         typed in "[\\PC\n\r\t\"\\[\\]{}=.#]{0,20}",
     ) {
-        let golden = include_str!("golden/ten-mistakes.toml");
+        let golden = include_str!("golden/mistakes.toml");
         let kept = |(place, _): &(usize, char)| *place < at || *place >= at + drop;
         let mut text: Vec<char> = golden.chars().enumerate().filter(kept).map(|it| it.1).collect();
         let at = at.min(text.len());
