@@ -1,9 +1,12 @@
-//! What std lacks of Linux: limits, CPU sets, membarrier, the `io_uring` probe, signals, and who
-//! holds a listening socket. This room knows nothing of HTTP and uses no other room.
+//! What std lacks of Linux: limits, CPU sets, membarrier, the `io_uring` probe, signals, who holds a
+//! listening socket, and what a service manager passes and wants to hear. This room knows nothing
+//! of HTTP and uses no other room.
 
 pub(crate) mod cpu;
+pub(crate) mod inherit;
 pub(crate) mod limits;
 pub(crate) mod membarrier;
+pub(crate) mod notify;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod uring;
