@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::error::StartError;
 use super::event::Event;
 use super::handle::ClusterHandle;
+use super::inherit::Source;
 use super::listen::Listeners;
 use super::placement::Placement;
 use super::supervisor::{Observers, Supervisor};
@@ -55,6 +56,7 @@ pub struct Cluster {
     name: String,
     plan: Plan,
     addresses: Vec<Address>,
+    source: Source,
     /// The first address that was none.
     refused: Option<AddressError>,
     instances: Instances,
@@ -77,6 +79,7 @@ impl Cluster {
             name: "app".to_owned(),
             plan: Plan { factory: Arc::new(factory), limits, timeouts },
             addresses: Vec::new(),
+            source: Source::Own,
             refused: None,
             instances: Instances::Max,
             cpus: None,
@@ -130,6 +133,20 @@ impl Cluster {
                 None
             }
         }
+    }
+
+    /// Listens on the sockets that a service manager such as systemd passed to the process
+    /// (`LISTEN_FDS`), if it passed any. [`run`](Self::run) does so anyway, [`spawn`](Self::spawn)
+    /// only if asked by this.
+    ///
+    /// Then nothing is bound: there must be a socket for each address of the cluster, and port 0
+    /// is none. They are matched by address and port, `0.0.0.0` and `[::]` only by themselves, or
+    /// by path; where clusters share an address, by the cluster's [`name`](Self::name)
+    /// (`FileDescriptorName=`). The descriptors become corelane's: it takes all of them when the
+    /// first cluster asks, and a socket is given to one cluster, once in the process's life.
+    pub fn inherit_listeners(mut self) -> Self {
+        self.source = Source::Process;
+        self
     }
 
     /// Has this many workers: a number, or [`Instances`]. By default one per CPU.
@@ -211,7 +228,7 @@ impl Cluster {
     /// # Errors
     /// An address cannot be listened on, `io_uring` is refused, or a worker does not start. Then
     /// nothing is left behind.
-    pub fn spawn(self) -> Result<ClusterHandle, StartError> {
+    pub fn spawn(mut self) -> Result<ClusterHandle, StartError> {
         self.check()?;
         let allowed = AllowedCpus::capture()
             .map_err(|source| StartError::System { what: "read the CPUs to use", source })?;
@@ -219,13 +236,19 @@ impl Cluster {
         probe()?;
         // A number for good, so that scaling need never open or close a socket.
         let sockets = placement.workers().max(allowed.ids().len());
-        let listeners = Listeners::bind(&self.addresses, sockets)?;
+        let source = std::mem::take(&mut self.source);
+        let listeners = source.listeners(&self.name, &self.addresses, sockets)?;
         self.launch(&placement, listeners)
     }
 
     /// Its name.
     pub(crate) fn called(&self) -> &str {
         &self.name
+    }
+
+    /// Its name, its addresses, and where their sockets come from.
+    pub(super) fn sockets(&mut self) -> (&str, &[Address], &mut Source) {
+        (&self.name, &self.addresses, &mut self.source)
     }
 
     /// Whether everything that was asked for makes sense, whatever the machine.

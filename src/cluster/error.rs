@@ -25,6 +25,22 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// What the service manager passed cannot be taken.
+    #[error("{problem}")]
+    Inherit {
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// The service manager passed sockets that no address is for. Their clients would wait for
+    /// ever.
+    #[error(
+        "the service manager passed sockets that nobody listens on: {sockets}; \
+         hint: list their addresses, or take them out of the socket unit"
+    )]
+    Unasked {
+        /// Which.
+        sockets: String,
+    },
     /// `io_uring`, without which there is no worker, is refused.
     #[error("{problem}")]
     Ring {

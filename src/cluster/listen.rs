@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::Address;
 use crate::sys::process::Process;
@@ -102,6 +102,28 @@ pub enum BindError {
         /// The address asked for.
         address: Address,
     },
+    /// The service manager passed sockets, but none that listens there.
+    #[error(
+        "cannot listen on {address}: the service manager passed no socket for it; \
+         it passed: {passed}; hint: the socket unit and the app must name the same address"
+    )]
+    NotPassed {
+        /// The address asked for.
+        address: Address,
+        /// What it passed.
+        passed: String,
+    },
+    /// The service manager passed sockets, and any port of its choice was asked for.
+    #[error(
+        "cannot listen on {address}: the service manager passed the sockets, and port 0 is none \
+         of theirs; it passed: {passed}; hint: name the port"
+    )]
+    PassedNoPort {
+        /// The address asked for.
+        address: Address,
+        /// What it passed.
+        passed: String,
+    },
     /// Anything else.
     #[error("cannot listen on {address}: {source}")]
     Io {
@@ -119,6 +141,12 @@ impl Listeners {
     pub(crate) fn bind(addresses: &[Address], sockets: usize) -> Result<Self, BindError> {
         let groups = addresses.iter().map(|address| Group::bind(address, sockets));
         Ok(Self { groups: groups.collect::<Result<_, _>>()? })
+    }
+
+    /// What a service manager passed, which it goes on to hold: nothing is bound, and no path is
+    /// removed at the end.
+    pub(super) fn inherited(groups: Vec<Group>) -> Self {
+        Self { groups }
     }
 
     /// The sockets of each address, in the order in which the addresses were given.
@@ -154,6 +182,18 @@ impl Group {
                 bind_unix(path, *mode).map_err(|error| unix_error(address, path, error))
             }
         }
+    }
+
+    /// Of sockets that listen at the address already; set up like our own, as far as it still can
+    /// be.
+    pub(super) fn inherited(address: Address, sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        for socket in sockets.iter().map(SockRef::from) {
+            socket.set_nonblocking(true)?;
+            if let Address::Tcp(_) = address {
+                socket.set_tcp_nodelay(true)?;
+            }
+        }
+        Ok(Self { address, _path: None, sockets })
     }
 
     /// Where this group listens: the port that the kernel chose, where 0 was asked for.

@@ -6,6 +6,7 @@
 //! | `address`, `instances`, `placement` | where it listens, how many workers, on which CPUs |
 //! | `balance` | who serves a new connection |
 //! | `listen` | the sockets, bound before any worker exists and held until the end |
+//! | `inherit` | or passed by a service manager, and then matched to the addresses |
 //! | `fleet` | what the supervisor decides: a state machine without threads or clock |
 //! | `supervisor` | the thread that does it |
 //! | `worker` | one life of a worker |
@@ -18,6 +19,7 @@ mod error;
 mod event;
 mod fleet;
 mod handle;
+mod inherit;
 mod instances;
 mod listen;
 mod placement;
@@ -30,6 +32,7 @@ pub use builder::Cluster;
 pub use error::{StartError, SupervisorPanic};
 pub use event::{Event, ExitReason, Stopped};
 pub use handle::ClusterHandle;
+pub(crate) use inherit::allot;
 pub use instances::{Instances, InstancesError};
 pub use listen::BindError;
 pub use placement::PlacementError;
