@@ -9,3 +9,5 @@ mod transport;
 pub(crate) use listener::Listener;
 pub(crate) use stream::Stream;
 pub(crate) use transport::{Output, Transport};
+
+pub(crate) use crate::rt::Arming;

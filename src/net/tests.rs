@@ -16,6 +16,7 @@ use crate::rt::{
 };
 
 mod adversity;
+mod listening;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -374,7 +375,7 @@ fn stopping_a_listener_hands_out_what_was_accepted() {
     let address = listener.local_addr().unwrap();
     let kept = listener.try_clone().unwrap();
     let served = on_executor(move || async move {
-        let listener = Listener::new(listener.into()).unwrap();
+        let listener = Listener::new(listener.into(), Arming::Accept).unwrap();
         let first = TcpStream::connect(address).unwrap();
         let accepted = listener.accept().await.unwrap().expect("not stopped");
         let others: Vec<_> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();

@@ -27,7 +27,7 @@ pub(crate) use driver::{Core as Tables, Driver};
 pub(crate) use executor::{End, Fault, Options, run};
 pub use file::File;
 pub(crate) use mailbox::{Receiver, Sender, mailbox};
-pub(crate) use op::{AcceptKey, Accepted, Payload, SendKey, SocketKey};
+pub(crate) use op::{AcceptKey, Accepted, Arming, Payload, SendKey, SocketKey};
 pub(crate) use task::spawn_detached;
 pub use task::{JoinHandle, spawn_local};
 #[cfg(test)]

@@ -19,7 +19,10 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(super) async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
     loop {
         match listener.accept().await {
-            Ok(Some(stream)) => admit(&core, stream),
+            Ok(Some(socket)) => match Stream::new(socket) {
+                Ok(stream) => admit(&core, stream),
+                Err(error) => tracing::warn!(%error, "cannot take a connection"),
+            },
             Ok(None) => return,
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {

@@ -9,7 +9,7 @@ use super::accept::accept;
 use super::core::Core;
 use super::{Limits, Timeouts};
 use crate::app::App;
-use crate::net::Listener;
+use crate::net::{Arming, Listener};
 use crate::rt::{Receiver, sleep, spawn_local};
 use crate::stats::WorkerStats;
 
@@ -56,7 +56,7 @@ pub(crate) async fn serve(setup: Setup, listening: impl FnOnce()) -> std::io::Re
     let core = Core::new(app, limits, &timeouts, stats);
     let listeners = listeners
         .into_iter()
-        .map(|socket| Listener::new(socket).map(Rc::new))
+        .map(|socket| Listener::new(socket, Arming::Accept).map(Rc::new))
         .collect::<Result<Vec<_>, _>>()?;
     let accepting =
         listeners.iter().map(|listener| spawn_local(accept(Rc::clone(&core), Rc::clone(listener))));

@@ -114,7 +114,7 @@ fn wakers_may_come_back_to_the_driver_when_they_are_dropped() {
         }
         drop(read);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listener = Listener::new(listener.into()).unwrap();
+        let listener = Listener::new(listener.into(), Arming::Accept).unwrap();
         for _ in 0..2 {
             let waker = hook(nothing, touch_the_driver);
             let mut accept = Box::pin(listener.accept());
@@ -540,7 +540,7 @@ fn live_and_die(i: usize) {
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         spawn_detached(async move {
-            let listener = Listener::new(listener.into()).unwrap();
+            let listener = Listener::new(listener.into(), Arming::Accept).unwrap();
             let _ = listener.accept().await;
         });
         spawn_blocking(|| ()).await.unwrap();

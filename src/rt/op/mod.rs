@@ -12,7 +12,7 @@ mod token;
 mod waiter;
 
 pub(super) use accept::Accept;
-pub(crate) use accept::{AcceptKey, Accepted};
+pub(crate) use accept::{AcceptKey, Accepted, Arming};
 pub(super) use read::Read;
 pub(crate) use read::ReadKey;
 pub(super) use send::Send;
