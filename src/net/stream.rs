@@ -1,5 +1,6 @@
 //! A connected socket of this core.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -54,6 +55,23 @@ impl Stream {
         self.ahead =
             Some(Box::new(Ahead { input: Vec::new(), start: 0, output: Output::default(), idle }));
         self
+    }
+
+    /// Lets go of the connection, so that another core can serve it. Only an idle one goes, with
+    /// nothing to read and nothing being sent; otherwise, also if something arrives meanwhile, the
+    /// stream comes back as it was. Dropping the future closes the connection.
+    pub(crate) async fn release(mut self) -> Result<OwnedFd, Self> {
+        if self.sending.is_some() || self.ahead.is_some() {
+            return Err(self);
+        }
+        let key = self.key;
+        match poll_fn(|cx| self.driver.with(|core| core.poll_release(key, cx))).await {
+            Some(socket) => {
+                self.key = SocketKey::NONE;
+                Ok(socket)
+            }
+            None => Err(self),
+        }
     }
 
     fn poll_sending(&mut self, cx: &mut Context<'_>, output: &mut Output) -> Poll<io::Result<()>> {

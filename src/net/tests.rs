@@ -17,6 +17,7 @@ use crate::rt::{
 
 mod adversity;
 mod listening;
+mod releasing;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

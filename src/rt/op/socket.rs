@@ -21,11 +21,19 @@ const INPUT_MAX: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketKey(pub(in crate::rt) u32);
 
+impl SocketKey {
+    /// Names none, for a handle whose socket has been released.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Receive {
     Idle,
     Armed,
+    /// Until somebody reads again.
     Cancelling,
+    /// So that the socket can go elsewhere.
+    Releasing,
 }
 
 /// See the [module](self). It goes when its handle is dropped and the kernel has let go of it.
@@ -48,6 +56,11 @@ impl Socket {
     /// The descriptor, as operations name it.
     pub(in crate::rt) fn fd(&self) -> Fd {
         Fd(self.fd.as_raw_fd())
+    }
+
+    /// Whether there is something for the reader: bytes, the end, an error.
+    fn is_settled(&self) -> bool {
+        !self.input.is_empty() || self.eof || self.error != 0
     }
 }
 
@@ -153,6 +166,9 @@ impl Core {
         self.take_bytes(key, completion);
         let socket = &mut self.sockets[key as usize];
         if !completion.more() {
+            if socket.receive == Receive::Releasing {
+                self.woken.extend(socket.reader.take());
+            }
             socket.receive = Receive::Idle;
             socket.in_flight -= 1;
         }
@@ -188,8 +204,7 @@ impl Core {
             self.release_if_over(SocketKey(key));
             return;
         }
-        let settled = !socket.input.is_empty() || socket.eof || socket.error != 0;
-        if settled {
+        if socket.is_settled() {
             self.woken.extend(socket.reader.take());
         }
         let full = socket.input.len() >= INPUT_MAX;
@@ -246,6 +261,45 @@ impl Core {
     pub(crate) fn shutdown(&self, key: SocketKey) -> io::Result<()> {
         let fd = &self.sockets[key.0 as usize].fd;
         Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
+    }
+
+    /// Takes an idle socket out of the tables, so that it can be served elsewhere: cancels its
+    /// receive and waits until the kernel has let go of it. `None` if it is not idle, or something
+    /// has arrived meanwhile: then it is as it was, and receives again at the next wait. What has
+    /// not been received yet goes with the descriptor.
+    pub(crate) fn poll_release(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<OwnedFd>> {
+        let Some(socket) = self.sockets.get_mut(key.0 as usize) else { return Poll::Ready(None) };
+        let busy = socket.is_settled() || socket.expired;
+        let sending = socket.in_flight > u32::from(socket.receive != Receive::Idle);
+        match socket.receive {
+            Receive::Idle if busy || sending => Poll::Ready(None),
+            Receive::Idle => Poll::Ready(Some(self.release(key))),
+            Receive::Releasing if busy => {
+                socket.receive = Receive::Cancelling;
+                Poll::Ready(None)
+            }
+            _ if busy || sending => Poll::Ready(None),
+            receive => {
+                wait(&mut socket.reader, cx, &mut self.garbage.wakers);
+                socket.receive = Receive::Releasing;
+                if receive == Receive::Armed {
+                    self.cancel(Token::Socket(key.0));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn release(&mut self, key: SocketKey) -> OwnedFd {
+        let mut socket = self.sockets.remove(key.0 as usize);
+        self.deadlines.disarm(&mut socket.deadline);
+        self.garbage.wakers.extend(socket.reader.take());
+        self.recycle(socket.input);
+        socket.fd
     }
 
     /// The handle is gone: what is in flight is cancelled, and then the descriptor is closed.
