@@ -77,7 +77,9 @@ fn live(birth: Birth, orders: Receiver<Order>) {
 
 fn run(birth: Birth, orders: Receiver<Order>) -> Result<Served, End> {
     let Birth { worker, cpu, plan, listeners, stats, reports } = birth;
-    let options = rt::Options { cpu: Some(cpu), name: format!("worker {worker}") };
+    let name = format!("worker {worker}");
+    let options =
+        rt::Options { cpu: Some(cpu), stats: Arc::clone(&stats), ..rt::Options::new(name) };
     // The connections of the life before went with it.
     stats.connections.subtract(stats.connections.get());
     let served = rt::run(&options, move || async move {

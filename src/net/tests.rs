@@ -18,11 +18,12 @@ use crate::rt::{
 mod adversity;
 mod listening;
 mod releasing;
+mod watched;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn options() -> Options {
-    Options { cpu: None, name: "test".into() }
+    Options::new("test")
 }
 
 /// Runs `main` in an executor on a thread of its own.
@@ -178,7 +179,7 @@ fn a_shortage_of_buffers_delays_and_loses_nothing() {
         for read in reading.collect::<Vec<_>>() {
             assert_eq!(read.await, 3 * 4096);
         }
-        Driver::current().shortages()
+        Driver::current().stats().shortages.get()
     });
     assert!(shortages.unwrap() > 0, "more arrived at once than there are buffers");
 }
@@ -202,7 +203,8 @@ fn a_core_parks_at_most_fifty_times_a_second() {
         while begun.elapsed() < Duration::from_secs(1) {
             receive(&mut stream, &mut input).await.unwrap();
         }
-        f64::from(u32::try_from(Driver::current().parks()).unwrap()) / begun.elapsed().as_secs_f64()
+        f64::from(u32::try_from(Driver::current().stats().parks.get()).unwrap())
+            / begun.elapsed().as_secs_f64()
     });
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     writing.join().unwrap();
@@ -433,9 +435,9 @@ fn a_parked_core_hears_every_kind_of_caller() {
     on_executor(move || async move {
         let driver = Driver::current();
         let park = async |driver: &Rc<Driver>| {
-            let before = driver.parks();
+            let before = driver.stats().parks.get();
             glommio_sleep(Duration::from_millis(80)).await;
-            assert!(driver.parks() > before, "a quiet core parks");
+            assert!(driver.stats().parks.get() > before, "a quiet core parks");
         };
         park(&driver).await;
         sleep(Duration::from_millis(60)).await;

@@ -1,34 +1,18 @@
-//! The driver of one core: its ring, what is in flight on it, its deadlines and timers.
+//! The driver of one core: turns its ring, and rests when there is nothing to do.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use io_uring::squeue::Entry;
-use io_uring::types::{Fd, Timespec};
-use io_uring::{opcode, types};
-use slab::Slab;
-
-use super::DeadlineKind;
-use super::deadline::{Deadlines, Millis};
-use super::mailbox::{Notice, Notifier};
-use super::op::Payload;
-use super::op::{Accept, Read, Send, Socket, Token};
-use super::quarantine::Quarantine;
-use super::ring::{Buffers, Completion, Queue, Wait};
-use super::timer::Timers;
-
-/// Input buffers kept for the next socket that receives.
-const SPARE_MAX: usize = 256;
-/// A kept buffer holds at most this many bytes; larger ones are freed.
-const SPARE_BYTES_MAX: usize = 16 * 1024;
-/// How long a core waits in its own ring at a time, before it looks at glommio's.
-const SLICE: Duration = Duration::from_millis(1);
-/// How long the end of a driver waits for the kernel to let go of what is in flight.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+use super::core::Core;
+use super::executor::Options;
+use super::mailbox::Notifier;
+use super::ring::Wait;
+use crate::stats::{Pulse, WorkerStats};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Driver>>> = const { RefCell::new(None) };
@@ -41,7 +25,8 @@ pub(crate) struct Driver {
     notifier: Notifier,
     /// How often tasks have been polled; tells the root task whether anybody is still busy.
     polls: Cell<u64>,
-    parks: Cell<u64>,
+    stats: Arc<WorkerStats>,
+    pulse: Arc<Pulse>,
     rest: Cell<Rest>,
     root: Cell<Option<Waker>>,
     /// Tasks that were ready during a visit, to be woken after it.
@@ -61,14 +46,15 @@ enum Rest {
 
 impl Driver {
     /// A driver for the calling thread.
-    pub(crate) fn new() -> io::Result<Rc<Self>> {
+    pub(crate) fn new(options: &Options) -> io::Result<Rc<Self>> {
         let (notifier, notice) = Notifier::new()?;
-        let core = Core::new(notice)?;
+        let core = Core::new(notice, options)?;
         Ok(Rc::new(Self {
             core: RefCell::new(core),
             notifier,
             polls: Cell::new(0),
-            parks: Cell::new(0),
+            stats: Arc::clone(&options.stats),
+            pulse: Arc::clone(&options.pulse),
             rest: Cell::new(Rest::None),
             root: Cell::new(None),
             deferred: RefCell::default(),
@@ -107,7 +93,11 @@ impl Driver {
         let _counting = super::allocation::counting();
         let (events, mut woken, garbage) = {
             let mut core = self.core.borrow_mut();
+            if wait != Wait::No {
+                self.pulse.rest();
+            }
             let events = core.turn(wait)?;
+            self.pulse.busy(core.clock.now);
             (events, std::mem::take(&mut core.woken), std::mem::take(&mut core.garbage))
         };
         // A waker or a destructor may run anything, also something that works on the tables.
@@ -149,16 +139,10 @@ impl Driver {
         self.polls.get()
     }
 
+    /// What this core counts.
     #[cfg(test)]
-    /// How often the core has gone to sleep.
-    pub(crate) fn parks(&self) -> u64 {
-        self.parks.get()
-    }
-
-    #[cfg(test)]
-    /// How often the kernel ran out of receive buffers.
-    pub(crate) fn shortages(&self) -> u64 {
-        self.core.borrow().shortages
+    pub(crate) fn stats(&self) -> &WorkerStats {
+        &self.stats
     }
 
     /// By which other threads wake this core.
@@ -187,7 +171,8 @@ impl Driver {
             return Ok(false);
         }
         drop(core);
-        self.parks.set(self.parks.get() + 1);
+        self.stats.parks.increment();
+        self.pulse.rest();
         self.rest.set(Rest::Parked);
         Ok(true)
     }
@@ -209,7 +194,13 @@ impl Driver {
     pub(super) fn end_rest(&self) {
         match self.rest.replace(Rest::None) {
             Rest::None => return,
-            Rest::Parked => self.core.borrow_mut().queue.signal(false),
+            Rest::Parked => {
+                let mut core = self.core.borrow_mut();
+                core.queue.signal(false);
+                // Whoever ends the park works on before the next turn.
+                core.clock.update();
+                self.pulse.busy(core.clock.now);
+            }
             Rest::Visiting => self.deferred.borrow_mut().drain(..).for_each(Waker::wake),
         }
         if let Some(root) = self.root.take() {
@@ -242,319 +233,5 @@ impl Drop for Installed {
         if catch_unwind(AssertUnwindSafe(|| drop((remains, deferred)))).is_err() {
             tracing::error!("a destructor panicked at the end of the executor");
         }
-    }
-}
-
-/// What [`Driver`] guards: the ring and everything that is in flight on it.
-pub(crate) struct Core {
-    // The order matters: the ring goes before the memory that it knows of.
-    queue: Queue,
-    pub(super) buffers: Buffers,
-    pub(super) sockets: Slab<Socket>,
-    pub(super) sends: Slab<Send>,
-    pub(super) accepts: Slab<Accept>,
-    pub(super) reads: Slab<Read>,
-    pub(super) notice: Notice,
-    alarm: Box<Timespec>,
-    alarm_due: Option<Instant>,
-    tick: Box<Timespec>,
-    ticking: bool,
-
-    pub(super) deadlines: Deadlines,
-    pub(super) timers: Timers,
-    pub(super) clock: Clock,
-    /// Whom to wake at the end of the turn.
-    pub(crate) woken: Vec<Waker>,
-    pub(super) garbage: Garbage,
-    /// Input buffers to be used again.
-    pub(super) spare: Vec<Vec<u8>>,
-    pub(super) quarantine: Quarantine,
-    pub(super) shortages: u64,
-    /// Operations whose last completion is still to come.
-    outstanding: usize,
-    pub(super) ended: bool,
-    batch: Vec<Completion>,
-}
-
-impl Core {
-    fn new(notice: Notice) -> io::Result<Self> {
-        let queue = Queue::new()?;
-        let buffers = Buffers::register(&queue.submitter())?;
-        let mut core = Self {
-            queue,
-            buffers,
-            sockets: Slab::new(),
-            sends: Slab::new(),
-            accepts: Slab::new(),
-            reads: Slab::new(),
-            notice,
-            alarm: Box::new(Timespec::new()),
-            alarm_due: None,
-            tick: Box::new(Timespec::from(SLICE)),
-            ticking: false,
-            deadlines: Deadlines::default(),
-            timers: Timers::default(),
-            clock: Clock::new(),
-            woken: Vec::new(),
-            garbage: Garbage::default(),
-            spare: Vec::new(),
-            quarantine: Quarantine::default(),
-            shortages: 0,
-            outstanding: 0,
-            ended: false,
-            batch: Vec::new(),
-        };
-        core.hear_notices()?;
-        Ok(core)
-    }
-
-    /// Refuses new operations once the executor's life is over.
-    pub(super) fn alive(&self) -> io::Result<()> {
-        if self.ended {
-            return Err(io::Error::other("the executor has ended"));
-        }
-        Ok(())
-    }
-
-    /// Queues an operation.
-    ///
-    /// # Safety
-    /// As for [`Queue::push`]: the entry's memory and descriptor belong to one of the tables until
-    /// the last completion with this token.
-    pub(super) unsafe fn push(&mut self, entry: Entry, token: Token) -> io::Result<()> {
-        // SAFETY: the caller vouches for it.
-        unsafe { self.queue.push(&entry.user_data(token.pack()))? };
-        self.outstanding += 1;
-        Ok(())
-    }
-
-    /// Cancels the operation with this token. Its last completion is still to come.
-    pub(super) fn cancel(&mut self, token: Token) {
-        let entry = opcode::AsyncCancel::new(token.pack()).build();
-        // SAFETY: a cancellation points to no memory.
-        if let Err(error) = unsafe { self.push(entry, Token::Unobserved) } {
-            tracing::error!(%error, "a cancellation could not be submitted");
-        }
-    }
-
-    /// Keeps an input buffer for the next socket.
-    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        let worth = (1..=SPARE_BYTES_MAX).contains(&buffer.capacity());
-        if worth && self.spare.len() < SPARE_MAX {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
-    }
-
-    /// A new kind of timeout, for [`arm`](Self::arm) and for sends.
-    pub(crate) fn deadline_kind(&mut self, duration: Duration) -> DeadlineKind {
-        self.deadlines.kind(duration)
-    }
-
-    /// The time as of this turn.
-    pub(crate) fn now(&self) -> Instant {
-        self.clock.now
-    }
-
-    /// Wakes everybody who waits to receive, so that they look around.
-    pub(crate) fn wake_readers(&mut self) {
-        let readers = self.sockets.iter_mut().filter_map(|(_, socket)| socket.reader.take());
-        self.woken.extend(readers);
-    }
-
-    fn turn(&mut self, wait: Wait) -> io::Result<usize> {
-        self.queue.enter(wait)?;
-        self.clock.update();
-        let mut batch = std::mem::take(&mut self.batch);
-        self.queue.reap(&mut batch);
-        let ticked = self.ticking;
-        let mut events = batch.len();
-        for completion in batch.drain(..) {
-            self.complete(completion);
-        }
-        self.batch = batch;
-        events -= usize::from(ticked && !self.ticking);
-        while let Some(owner) = self.deadlines.expire(self.clock.millis()) {
-            events += 1;
-            match Token::unpack(owner) {
-                Token::Socket(key) => self.socket_expired(key),
-                Token::Send(key) => self.send_expired(key),
-                other => tracing::error!(?other, "a deadline that nobody owns"),
-            }
-        }
-        events += self.timers.expire(self.clock.now, &mut self.woken);
-        Ok(events)
-    }
-
-    fn complete(&mut self, completion: Completion) {
-        if !completion.more() {
-            self.outstanding -= 1;
-        }
-        match Token::unpack(completion.user_data) {
-            Token::Socket(key) => self.received(key, completion),
-            Token::Send(key) => self.sent(key, completion),
-            Token::Accept(key) => self.accepted(key, completion),
-            Token::Read(key) => self.read_done(key, completion),
-            Token::Notice => self.noticed(),
-            Token::Alarm if completion.errno() == Some(libc::ECANCELED) => {}
-            Token::Alarm => self.alarm_due = None,
-            Token::Tick => self.ticking = false,
-            Token::Unobserved => {}
-        }
-    }
-
-    /// Listens to the bell by which other threads wake this core.
-    fn hear_notices(&mut self) -> io::Result<()> {
-        let (fd, heard) = self.notice.target();
-        let entry = opcode::Recv::new(Fd(fd), heard, 1).build();
-        // SAFETY: the byte is boxed and belongs to the core, like the descriptor, until the end.
-        unsafe { self.push(entry, Token::Notice) }
-    }
-
-    fn noticed(&mut self) {
-        self.notice.heard(&mut self.woken);
-        if !self.ended && self.hear_notices().is_err() {
-            tracing::error!("the core no longer hears other threads");
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Duration> {
-        let deadline = self.deadlines.next(self.clock.millis());
-        let timer = self.timers.next().map(|due| due.saturating_duration_since(self.clock.now));
-        [deadline, timer].into_iter().flatten().min()
-    }
-
-    /// How to wait for one slice at most. A wait with a timeout of its own sets the machine's timer
-    /// each time, which in a virtual machine costs more than the wait: under load that is several
-    /// times in a slice. So a timeout in the ring ends the slice, however many waits it has.
-    fn slice(&mut self) -> io::Result<Wait> {
-        if let Some(left) = self.next_deadline()
-            && left < SLICE
-        {
-            return Ok(Wait::Upto(left));
-        }
-        if !self.ticking {
-            let timeout: *const types::Timespec = &raw const *self.tick;
-            // SAFETY: boxed, never changed, and it belongs to the core until the end.
-            unsafe { self.push(opcode::Timeout::new(timeout).build(), Token::Tick)? };
-            self.ticking = true;
-        }
-        Ok(Wait::Event)
-    }
-
-    /// Has the ring complete a timeout at the next deadline, so that a park ends then.
-    fn set_alarm(&mut self) -> io::Result<()> {
-        let Some(left) = self.next_deadline() else { return Ok(()) };
-        let due = self.clock.now + left;
-        if self.alarm_due.is_some_and(|armed| armed <= due) {
-            return Ok(());
-        }
-        if self.alarm_due.is_some() {
-            let remove = opcode::TimeoutRemove::new(Token::Alarm.pack()).build();
-            // SAFETY: points to no memory.
-            unsafe { self.push(remove, Token::Unobserved)? };
-        }
-        *self.alarm = Timespec::from(left);
-        self.alarm_due = Some(due);
-        let timeout: *const types::Timespec = &raw const *self.alarm;
-        // SAFETY: boxed, and read at submission, which follows before the next change.
-        unsafe { self.push(opcode::Timeout::new(timeout).build(), Token::Alarm) }
-    }
-
-    /// Ends the life: cancels what is in flight, waits until the kernel has let go of all memory,
-    /// closes every descriptor. Returns what is left, to be dropped.
-    fn end(&mut self) -> Remains {
-        self.ended = true;
-        if let Err(error) = self.drain() {
-            tracing::error!(%error, "the ring did not come to rest; its memory is kept for ever");
-            self.leak();
-        }
-        self.quarantine.check();
-        Remains {
-            _sockets: std::mem::take(&mut self.sockets),
-            _sends: std::mem::take(&mut self.sends),
-            _accepts: std::mem::take(&mut self.accepts),
-            _reads: std::mem::take(&mut self.reads),
-            _timers: std::mem::take(&mut self.timers),
-            _woken: std::mem::take(&mut self.woken),
-            _garbage: std::mem::take(&mut self.garbage),
-        }
-    }
-
-    fn drain(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + DRAIN_MAX;
-        self.queue.signal(false);
-        self.turn(Wait::No)?;
-        while self.outstanding > 0 {
-            if Instant::now() > deadline {
-                return Err(io::Error::from(io::ErrorKind::TimedOut));
-            }
-            self.queue.cancel_all(DRAIN_MAX)?;
-            self.turn(Wait::Upto(Duration::from_millis(10)))?;
-        }
-        Ok(())
-    }
-
-    /// Gives up memory that the kernel may still touch.
-    fn leak(&mut self) {
-        std::mem::forget(std::mem::take(&mut self.sends));
-        std::mem::forget(std::mem::take(&mut self.reads));
-        self.notice.leak();
-        self.buffers.leak();
-    }
-}
-
-/// What is dropped only once the tables have been let go of, because it belongs to others, whose
-/// destructors may come back to the driver.
-#[derive(Default)]
-pub(super) struct Garbage {
-    pub wakers: Vec<Waker>,
-    pub payloads: Vec<Payload>,
-}
-
-/// What is left of a driver at the end of its life; dropping it closes every descriptor.
-struct Remains {
-    _sockets: Slab<Socket>,
-    _sends: Slab<Send>,
-    _accepts: Slab<Accept>,
-    _reads: Slab<Read>,
-    _timers: Timers,
-    _woken: Vec<Waker>,
-    _garbage: Garbage,
-}
-
-/// The time as of this turn.
-pub(super) struct Clock {
-    start: Instant,
-    pub now: Instant,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let start = Instant::now();
-        Self { start, now: start }
-    }
-
-    fn update(&mut self) {
-        self.now = Instant::now();
-    }
-
-    /// Milliseconds since the start; they wrap.
-    #[expect(clippy::cast_possible_truncation, reason = "wraps by design")]
-    pub(super) fn millis(&self) -> Millis {
-        (self.now - self.start).as_millis() as Millis
-    }
-}
-
-#[cfg(test)]
-impl Core {
-    /// How many sockets, sends, listeners and reads there are.
-    pub(crate) fn census(&self) -> (usize, usize, usize, usize) {
-        (self.sockets.len(), self.sends.len(), self.accepts.len(), self.reads.len())
-    }
-
-    /// How many operations have their last completion still to come.
-    pub(crate) fn outstanding(&self) -> usize {
-        self.outstanding
     }
 }

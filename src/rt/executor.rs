@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
@@ -17,6 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::driver::Driver;
 use super::ring::Wait;
 use super::task::{Tasks, spawn_detached};
+use crate::stats::{Pulse, WorkerStats};
 
 /// After so many slices in which nothing happened the core parks in glommio.
 const SLICES_MAX: u32 = 20;
@@ -40,6 +42,17 @@ pub(crate) struct Options {
     pub cpu: Option<usize>,
     /// What it is called in messages.
     pub name: String,
+    /// Where it counts.
+    pub stats: Arc<WorkerStats>,
+    /// By which others see whether it is alive.
+    pub pulse: Arc<Pulse>,
+}
+
+impl Options {
+    /// Of an executor that is not pinned, and that nobody watches.
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self { cpu: None, name: name.into(), stats: Arc::default(), pulse: Arc::new(Pulse::new()) }
+    }
 }
 
 /// How an executor ended, other than by its main future.
@@ -89,7 +102,7 @@ where
     // glommio panics where io_uring is refused.
     let made = catch_unwind(|| make(options));
     let executor = made.map_err(|payload| End::Start(Fault::from_payload(&*payload).message))??;
-    let driver = Driver::new().map_err(|error| End::Start(error.to_string()))?;
+    let driver = Driver::new(options).map_err(|error| End::Start(error.to_string()))?;
     let tasks = Tasks::new(Rc::clone(&driver));
     let installed = driver.install();
     tasks.install();

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod allocation;
 mod blocking;
+mod core;
 mod deadline;
 mod driver;
 mod executor;
@@ -22,8 +23,9 @@ mod timer;
 #[cfg(test)]
 pub(crate) use allocation::allocations;
 pub use blocking::{BlockingError, spawn_blocking};
+pub(crate) use core::Core as Tables;
 pub(crate) use deadline::Kind as DeadlineKind;
-pub(crate) use driver::{Core as Tables, Driver};
+pub(crate) use driver::Driver;
 pub(crate) use executor::{End, Fault, Options, run};
 pub use file::File;
 pub(crate) use mailbox::{Receiver, Sender, mailbox};

@@ -50,7 +50,7 @@ impl Worker {
         let (listening, heard) = mpsc::channel();
         let own = Arc::clone(&stats);
         let thread = std::thread::spawn(move || {
-            let options = Options { cpu: None, name: "worker".into() };
+            let options = Options { stats: Arc::clone(&own), ..Options::new("worker") };
             rt::run(&options, move || async move {
                 let setup = Setup {
                     listeners: vec![listener.into()],

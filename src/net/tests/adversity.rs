@@ -188,7 +188,7 @@ fn payloads_may_come_back_to_the_driver_when_they_are_dropped() {
 #[test]
 fn a_core_does_not_park_on_what_it_has_not_submitted() {
     std::thread::spawn(|| {
-        let driver = Driver::new().unwrap();
+        let driver = Driver::new(&options()).unwrap();
         let _installed = driver.install();
         let (reader, _writer) = std::io::pipe().unwrap();
         let file = Rc::new(OwnedFd::from(reader));
@@ -247,9 +247,9 @@ fn a_nonblocking_socket_waits_like_any_other() {
         })
         .await;
         let driver = Driver::current();
-        let before = driver.parks();
+        let before = driver.stats().parks.get();
         glommio_sleep(Duration::from_millis(100)).await;
-        assert!(driver.parks() > before, "a quiet core parks");
+        assert!(driver.stats().parks.get() > before, "a quiet core parks");
         client.write_all(b"hello").unwrap();
         receive(&mut stream, &mut input).await.unwrap();
         assert_eq!(input, b"hello");
@@ -290,7 +290,7 @@ fn a_shortage_of_buffers_does_not_hide_a_failure() {
             streams.push((Stream::new(server).unwrap(), client));
         }
         let driver = Driver::current();
-        until(|| driver.shortages() > 0).await;
+        until(|| driver.stats().shortages.get() > 0).await;
         sleep(Duration::from_millis(5)).await;
         for (mut stream, client) in streams {
             socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();

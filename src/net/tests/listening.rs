@@ -15,7 +15,7 @@ impl Stuck {
         let (release, released) = mpsc::channel();
         let (tell, armed) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let driver = Driver::new().unwrap();
+            let driver = Driver::new(&options()).unwrap();
             let _installed = driver.install();
             let listener = Listener::new(socket.into(), Arming::Accept).unwrap();
             let mut accept = Box::pin(listener.accept());

@@ -17,7 +17,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::socket::key_of;
 use super::{Token, wait};
-use crate::rt::driver::Core;
+use crate::rt::core::Core;
 use crate::rt::ring::Completion;
 
 /// How many connections a watcher accepts in a row before the other tasks have their turn.
@@ -193,8 +193,8 @@ impl Core {
         }
     }
 
-    /// Cancels what is armed and arms anew, now in this way. Connections that the kernel had already
-    /// handed over are still given out.
+    /// Cancels what is armed and arms anew, now in this way. Connections that the kernel had handed
+    /// over are still given out.
     pub(crate) fn rearm_accept(&mut self, key: AcceptKey, arming: Arming) {
         let accept = &mut self.accepts[key.0 as usize];
         accept.arming = arming;

@@ -10,7 +10,7 @@ use io_uring::types::Fd;
 
 use super::socket::key_of;
 use super::{Token, wait};
-use crate::rt::driver::Core;
+use crate::rt::core::Core;
 use crate::rt::ring::Completion;
 
 /// Names a read that is under way.

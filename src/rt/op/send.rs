@@ -8,8 +8,8 @@ use io_uring::opcode;
 
 use super::socket::key_of;
 use super::{SocketKey, Token, wait};
+use crate::rt::core::Core;
 use crate::rt::deadline;
-use crate::rt::driver::Core;
 use crate::rt::ring::Completion;
 
 /// Names a send that is under way.

@@ -9,8 +9,8 @@ use io_uring::types::Fd;
 use io_uring::{opcode, types};
 
 use super::{Token, wait};
+use crate::rt::core::Core;
 use crate::rt::deadline;
-use crate::rt::driver::Core;
 use crate::rt::ring::{Buffers, Completion};
 
 /// What may arrive for a socket that nobody reads, in bytes; then its receive is cancelled until
@@ -175,7 +175,7 @@ impl Core {
         match completion.errno() {
             None => socket.eof |= completion.result == 0,
             Some(libc::ENOBUFS) => {
-                self.shortages += 1;
+                self.stats.shortages.increment();
                 self.buffers.grow();
             }
             // Cancelled by us, or interrupted: the next reader starts it again.

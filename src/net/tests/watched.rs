@@ -1,0 +1,96 @@
+//! What other threads see of a core.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::stats::Pulse;
+
+/// Polls from outside the executor.
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// What blocks a core until it is told to go on, and says when it began.
+struct Blocking {
+    began: mpsc::Sender<Instant>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Blocking {
+    fn block(self) {
+        self.began.send(Instant::now()).unwrap();
+        self.go_on.recv_timeout(PATIENCE).unwrap();
+    }
+}
+
+fn check_busy_since(pulse: &Pulse, began: Instant) {
+    let slack = Duration::from_millis(30);
+    assert_ne!(pulse.reading(), 0, "it does not sleep");
+    let now = Instant::now();
+    let (busy, blocked) = (pulse.busy_for(now), now - began);
+    assert!(busy + slack > blocked && busy < blocked + slack, "{busy:?} {blocked:?}");
+    let reading = pulse.reading();
+    eventually("it grows", || pulse.busy_for(Instant::now()) > Duration::from_millis(60));
+    assert_eq!(pulse.reading(), reading, "a core that is stuck does not move");
+}
+
+#[test]
+fn a_pulse_says_since_when_a_core_is_busy_and_that_it_sleeps() {
+    let options = options();
+    let (pulse, stats) = (Arc::clone(&options.pulse), Arc::clone(&options.stats));
+    let ((began, begins), (go_on, going_on)) = (mpsc::channel(), mpsc::channel());
+    let (sender, orders) = mailbox::<Blocking>(1);
+    let core = std::thread::spawn(move || {
+        run(&options, move || async move {
+            orders.recv().await.block();
+            // This wakes a parked core by way of glommio.
+            glommio_sleep(Duration::from_millis(100)).await;
+            orders.recv().await.block();
+        })
+    });
+    eventually("it falls asleep", || stats.parks.get() > 0 && pulse.reading() == 0);
+    assert_eq!(pulse.busy_for(Instant::now()), Duration::ZERO);
+    assert!(sender.send(Blocking { began: began.clone(), go_on: going_on }).is_ok());
+    check_busy_since(&pulse, begins.recv_timeout(PATIENCE).unwrap());
+    let (go_on_again, going_on) = mpsc::channel();
+    assert!(sender.send(Blocking { began, go_on: going_on }).is_ok());
+    let parks = stats.parks.get();
+    go_on.send(()).unwrap();
+    eventually("it falls asleep again", || stats.parks.get() > parks && pulse.reading() == 0);
+    check_busy_since(&pulse, begins.recv_timeout(PATIENCE).unwrap());
+    go_on_again.send(()).unwrap();
+    core.join().unwrap().unwrap();
+}
+
+#[test]
+fn whoever_ends_a_park_knows_the_time() {
+    on_executor(|| async {
+        let driver = Driver::current();
+        let before = driver.stats().parks.get();
+        glommio_sleep(Duration::from_millis(100)).await;
+        assert!(driver.stats().parks.get() > before, "a quiet core parks");
+        let late = driver.with(|core| core.now()).elapsed();
+        assert!(late < Duration::from_millis(30), "{late:?}");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_core_that_waits_in_its_ring_sleeps() {
+    let options = options();
+    let (pulse, stats) = (Arc::clone(&options.pulse), Arc::clone(&options.stats));
+    let core = std::thread::spawn(move || {
+        run(&options, || async {
+            // Too short to park.
+            for _ in 0..20 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+    });
+    eventually("it sleeps between", || pulse.reading() == 0 && stats.parks.get() == 0);
+    core.join().unwrap().unwrap();
+}
