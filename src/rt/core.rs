@@ -16,6 +16,7 @@ use super::executor::Options;
 use super::mailbox::Notice;
 use super::op::{Accept, Payload, Read, Send, Socket, Token};
 use super::quarantine::Quarantine;
+use super::registry::Registry;
 use super::ring::{Buffers, Completion, Queue, Wait};
 use super::timer::Timers;
 use crate::stats::WorkerStats;
@@ -54,6 +55,7 @@ pub(crate) struct Core {
     pub(super) spare: Vec<Vec<u8>>,
     pub(super) quarantine: Quarantine,
     pub(super) stats: Arc<WorkerStats>,
+    pub(super) registry: Registry,
     /// Operations whose last completion is still to come.
     outstanding: usize,
     pub(super) ended: bool,
@@ -85,6 +87,7 @@ impl Core {
             spare: Vec::new(),
             quarantine: Quarantine::default(),
             stats: Arc::clone(&options.stats),
+            registry: options.registry.clone(),
             outstanding: 0,
             ended: false,
             batch: Vec::new(),
@@ -255,6 +258,8 @@ impl Core {
             tracing::error!(%error, "the ring did not come to rest; its memory is kept for ever");
             self.leak();
         }
+        // Before the first descriptor is closed.
+        self.registry.clear();
         self.quarantine.check();
         Remains {
             _sockets: std::mem::take(&mut self.sockets),
@@ -287,6 +292,13 @@ impl Core {
         std::mem::forget(std::mem::take(&mut self.reads));
         self.notice.leak();
         self.buffers.leak();
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // A core that never lived in an executor closes its sockets here.
+        self.registry.clear();
     }
 }
 

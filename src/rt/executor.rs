@@ -16,6 +16,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::driver::Driver;
+use super::registry::Registry;
 use super::ring::Wait;
 use super::task::{Tasks, spawn_detached};
 use crate::stats::{Pulse, WorkerStats};
@@ -46,12 +47,20 @@ pub(crate) struct Options {
     pub stats: Arc<WorkerStats>,
     /// By which others see whether it is alive.
     pub pulse: Arc<Pulse>,
+    /// By which others reach its connections.
+    pub registry: Registry,
 }
 
 impl Options {
     /// Of an executor that is not pinned, and that nobody watches.
     pub(crate) fn new(name: impl Into<String>) -> Self {
-        Self { cpu: None, name: name.into(), stats: Arc::default(), pulse: Arc::new(Pulse::new()) }
+        Self {
+            cpu: None,
+            name: name.into(),
+            stats: Arc::default(),
+            pulse: Arc::new(Pulse::new()),
+            registry: Registry::default(),
+        }
     }
 }
 

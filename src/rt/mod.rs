@@ -16,6 +16,7 @@ mod file;
 mod mailbox;
 mod op;
 mod quarantine;
+mod registry;
 mod ring;
 mod task;
 mod timer;
@@ -30,6 +31,7 @@ pub(crate) use executor::{End, Fault, Options, run};
 pub use file::File;
 pub(crate) use mailbox::{Receiver, Sender, mailbox};
 pub(crate) use op::{AcceptKey, Accepted, Arming, Payload, SendKey, SocketKey};
+pub(crate) use registry::Registry;
 pub(crate) use task::spawn_detached;
 pub use task::{JoinHandle, spawn_local};
 #[cfg(test)]

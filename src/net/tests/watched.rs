@@ -1,8 +1,9 @@
-//! What other threads see of a core.
+//! What other threads see of a core, and do to it.
 
 use std::sync::Arc;
 
 use super::*;
+use crate::rt::Registry;
 use crate::stats::Pulse;
 
 /// Polls from outside the executor.
@@ -93,4 +94,78 @@ fn a_core_that_waits_in_its_ring_sleeps() {
     });
     eventually("it sleeps between", || pulse.reading() == 0 && stats.parks.get() == 0);
     core.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_clients_of_a_stuck_core_can_be_told() {
+    let (servers, mut clients): (Vec<_>, Vec<_>) = (0..3).map(|_| pair()).unzip();
+    let options = options();
+    let registry = options.registry.clone();
+    let ((began, begins), (go_on, going_on)) = (mpsc::channel(), mpsc::channel());
+    let core = std::thread::spawn(move || {
+        run(&options, move || async move {
+            let mut streams: Vec<_> =
+                servers.into_iter().map(|s| Stream::new(s).unwrap()).collect();
+            let elsewhere = streams.pop().unwrap().release().await.ok().expect("idle");
+            Blocking { began, go_on: going_on }.block();
+            drop((streams, elsewhere));
+        })
+    });
+    begins.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(registry.shut_down_all(), 2, "what has left the core is not its own any more");
+    for client in &mut clients[..2] {
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "the end is seen, though the core is stuck");
+    }
+    clients[2].set_nonblocking(true).unwrap();
+    assert!(clients[2].read(&mut [0]).is_err(), "this one is open");
+    go_on.send(()).unwrap();
+    core.join().unwrap().unwrap();
+    assert_eq!(registry.shut_down_all(), 0, "a life that has ended has no sockets");
+}
+
+#[test]
+fn a_shut_down_meets_no_descriptor_that_was_used_again() {
+    const ROUNDS: usize = 300;
+    let options = options();
+    let registry = options.registry.clone();
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::clone(&over);
+    let shutting = std::thread::spawn(move || shut_down_until(&registry, &stop));
+    run_beside(&options, || async {
+        for round in 0..ROUNDS {
+            let (server, _client) = std::os::unix::net::UnixStream::pair().unwrap();
+            let stream = Stream::new(server.into()).unwrap();
+            match round % 3 {
+                0 => drop(stream),
+                1 => drop(stream.release().await),
+                _ => std::mem::forget(stream),
+            }
+            until(|| in_flight().0 <= round / 3 + 1).await;
+            // These take over the numbers that have become free.
+            for _ in 0..8 {
+                let (mut one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+                one.write_all(b"x").expect("a bystander is not shut down");
+                other.read_exact(&mut [0]).expect("a bystander is not shut down");
+            }
+        }
+    });
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(shutting.join().unwrap() > 0, "something was there to shut down");
+}
+
+fn shut_down_until(registry: &Registry, stop: &std::sync::atomic::AtomicBool) -> usize {
+    let mut most = 0;
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        most = most.max(registry.shut_down_all());
+    }
+    most
+}
+
+/// Runs an executor on a thread of its own, like [`on_executor`].
+fn run_beside<F: Future<Output = ()> + 'static>(
+    options: &Options,
+    main: impl FnOnce() -> F + Send + 'static,
+) {
+    let options = options.clone();
+    std::thread::spawn(move || run(&options, main)).join().unwrap().unwrap();
 }

@@ -81,7 +81,11 @@ impl Core {
             expired: false,
         };
         let key = SocketKey(key_of(self.sockets.insert(socket)));
-        self.receive(key)?;
+        self.registry.enter(key.0, &self.sockets[key.0 as usize].fd);
+        if let Err(error) = self.receive(key) {
+            drop(self.remove_socket(key));
+            return Err(error);
+        }
         Ok(key)
     }
 
@@ -295,7 +299,7 @@ impl Core {
     }
 
     fn release(&mut self, key: SocketKey) -> OwnedFd {
-        let mut socket = self.sockets.remove(key.0 as usize);
+        let mut socket = self.remove_socket(key);
         self.deadlines.disarm(&mut socket.deadline);
         self.garbage.wakers.extend(socket.reader.take());
         self.recycle(socket.input);
@@ -323,13 +327,19 @@ impl Core {
         self.release_if_over(key);
     }
 
+    /// Takes a socket out of the tables, before it is closed or goes elsewhere.
+    fn remove_socket(&mut self, key: SocketKey) -> Socket {
+        self.registry.leave(key.0);
+        self.sockets.remove(key.0 as usize)
+    }
+
     /// Removes an abandoned socket once the kernel has let go of it.
     pub(in crate::rt) fn release_if_over(&mut self, key: SocketKey) {
         let socket = &self.sockets[key.0 as usize];
         if socket.held || socket.in_flight > 0 {
             return;
         }
-        let socket = self.sockets.remove(key.0 as usize);
+        let socket = self.remove_socket(key);
         if self.ended {
             return;
         }
