@@ -61,7 +61,7 @@ pub struct Figures {
     pub requests: u64,
     /// Bytes received from clients.
     pub bytes_received: u64,
-    /// Bytes sent to clients, as far as the kernel took them.
+    /// Bytes given to the kernel to send to clients.
     pub bytes_sent: u64,
     /// Answers by the class of their status.
     pub statuses: Statuses,
@@ -129,16 +129,16 @@ impl ClusterStats {
 }
 
 impl WorkerFigures {
-    /// What `stats` says of a worker now; the rest is what its supervisor knows.
+    /// What a worker has `counted` by now; the rest is what its supervisor knows.
     pub(crate) fn read(
-        stats: &WorkerStats,
+        counted: &WorkerStats,
         worker: usize,
         cpu: usize,
         state: WorkerState,
         last_exit: Option<String>,
     ) -> Self {
-        let restarts = stats.restarts.get();
-        Self { worker, cpu, state, restarts, last_exit, figures: Figures::read(stats) }
+        let restarts = counted.restarts.get();
+        Self { worker, cpu, state, restarts, last_exit, figures: Figures::read(counted) }
     }
 }
 

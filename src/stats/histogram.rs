@@ -22,8 +22,8 @@ pub(super) const NANOS_MAX: u64 = (1 << MAX_BITS) - 1;
 /// and stores, and never waits for who reads.
 ///
 /// Its cells are those of an HDR histogram: below 4 microseconds all of 16 ns, above that 128 in
-/// each octave. So what is read is wrong by less than 16 ns or 0.8 %. What takes longer than the last
-/// cell is counted there.
+/// each octave. So what is read is wrong by less than 16 ns or 0.8 %. What takes longer than the
+/// last cell is counted there.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     cells: Box<[Counter]>,

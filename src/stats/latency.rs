@@ -128,7 +128,9 @@ mod tests {
 
     fn of(millis: &[u64]) -> Latency {
         let histogram = Histogram::default();
-        millis.iter().for_each(|&millis| histogram.record(Duration::from_millis(millis), 1));
+        for &millis in millis {
+            histogram.record(Duration::from_millis(millis), 1);
+        }
         histogram.snapshot()
     }
 

@@ -21,4 +21,4 @@ pub use figures::{ClusterStats, Figures, Statuses, WorkerFigures, WorkerState};
 pub(crate) use histogram::Histogram;
 pub use latency::Latency;
 pub(crate) use pulse::Pulse;
-pub(crate) use worker::{StatusCounters, WorkerStats};
+pub(crate) use worker::WorkerStats;

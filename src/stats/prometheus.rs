@@ -231,27 +231,25 @@ mod tests {
                 }
             };
             labels.push((label.to_owned(), value));
-            match after[end..].strip_prefix(',') {
-                Some(more) => rest = more,
-                None => {
-                    let value = after[end..].strip_prefix("} ").expect("the labels end");
-                    return (name.to_owned(), labels, value.parse().unwrap());
-                }
-            }
+            let Some(more) = after[end..].strip_prefix(',') else {
+                let value = after[end..].strip_prefix("} ").expect("the labels end");
+                return (name.to_owned(), labels, value.parse().unwrap());
+            };
+            rest = more;
         }
     }
 
     fn two_workers() -> ClusterStats {
         let workers = (0..2).map(|worker| {
-            let stats = WorkerStats::default();
-            stats.requests.add(10 + worker as u64);
-            stats.statuses.count(200);
-            stats.statuses.count(503);
+            let counted = WorkerStats::default();
+            counted.requests.add(10 + worker as u64);
+            counted.statuses.count(200);
+            counted.statuses.count(503);
             for micros in [20, 70, 70, 20_000, 60_000_000] {
-                stats.latency.record(Duration::from_micros(micros), 1);
+                counted.latency.record(Duration::from_micros(micros), 1);
             }
-            let state = if worker == 0 { WorkerState::Serving } else { WorkerState::Stalled };
-            WorkerFigures::read(&stats, worker, 4, state, Some("panic: x".to_owned()))
+            let state = [WorkerState::Serving, WorkerState::Stalled][worker];
+            WorkerFigures::read(&counted, worker, 4, state, Some("panic: x".to_owned()))
         });
         ClusterStats::new(workers.collect())
     }

@@ -13,7 +13,7 @@ pub(crate) struct WorkerStats {
     pub requests: Counter,
     /// Bytes received, whatever they were.
     pub bytes_received: Counter,
-    /// Bytes that the kernel took to send.
+    /// Bytes given to the kernel to send.
     pub bytes_sent: Counter,
     /// Answers, refusals among them, when their heads were encoded.
     pub statuses: StatusCounters,
