@@ -37,6 +37,6 @@ pub use message::{
 };
 pub use restart::{Restart, When};
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
-pub use server::{Limits, Timeouts};
+pub use server::{Limits, OnPanic, Timeouts};
 pub use service::Exit;
 pub use stats::{ClusterStats, Figures, Latency, Statuses, WorkerFigures, WorkerState};

@@ -15,6 +15,7 @@ use super::respond::IntoResponse;
 use super::state::Scope;
 use super::table::{Choice, Slot, Table, Values, Verb};
 use crate::message::{Captures, Request, Response, Span};
+use crate::stats::Pulse;
 
 /// An application: routes, their handlers, and what the handlers share.
 ///
@@ -243,8 +244,23 @@ impl App {
         self.table.add(verb, &Pattern::parse(path)?, endpoint, Rc::clone(&self.scope))
     }
 
-    /// Answers a request. Allocates nothing but the future of a handler.
-    pub(crate) fn call(&self, request: Request) -> Call {
+    /// The pattern of every handler, as its author wrote it, in the order of the numbers that
+    /// [`Call::route`] holds: those of routes, then those of fallbacks.
+    pub(crate) fn patterns(&self) -> Vec<String> {
+        let all = self.table.slots().iter().chain(self.fallbacks.slots());
+        all.map(ToString::to_string).collect()
+    }
+
+    /// The pattern of one of them.
+    pub(crate) fn pattern(&self, number: usize) -> Option<&str> {
+        let (routes, fallbacks) = (self.table.slots(), self.fallbacks.slots());
+        let fallback = || fallbacks.get(number - routes.len());
+        routes.get(number).or_else(fallback).map(|pattern| &**pattern)
+    }
+
+    /// Answers a request. Allocates nothing but the future of a handler. Says to `pulse` whose code
+    /// it calls, and leaves it to the caller to say that it is over.
+    pub(crate) fn call(&self, request: Request, pulse: &Pulse) -> Call {
         let path = match request.path() {
             "" if *request.method() == Method::CONNECT => {
                 let text = "501 Not Implemented: this is not a proxy";
@@ -258,12 +274,12 @@ impl App {
             path => path,
         };
         let Some((route, values)) = self.table.find(path) else {
-            return Call::unrouted(self.unmatched(request));
+            return self.unmatched(request, pulse);
         };
         match route.choose(request.method()) {
             Choice::Slot(slot) => {
-                let answer = start(slot, request, values);
-                Call { pattern: Some(Rc::clone(&slot.pattern)), answer }
+                pulse.enter(Some(slot.number));
+                Call { route: Some(slot.number), answer: start(slot, request, values) }
             }
             Choice::Reply(scope, response) => {
                 Call::unrouted(reply(scope.unwrap_or(&self.scope), response, request))
@@ -272,7 +288,7 @@ impl App {
     }
 
     /// Answers a request on a path that no route has.
-    fn unmatched(&self, request: Request) -> Answer {
+    fn unmatched(&self, request: Request, pulse: &Pulse) -> Call {
         // A mounted app's fallback answers below its prefix, a slash alone included.
         let path = match request.path().trim_end_matches('/') {
             "" => "/",
@@ -281,10 +297,12 @@ impl App {
         let fallback = self.fallbacks.find(path);
         if let Some(Choice::Slot(slot)) = fallback.map(|(route, _)| route.choose(request.method()))
         {
-            return enter(slot, request);
+            let route = Some(self.table.slots().len() + slot.number);
+            pulse.enter(route);
+            return Call { route, answer: enter(slot, request) };
         }
         let response = Response::text(StatusCode::NOT_FOUND, "404 Not Found");
-        reply(&self.scope, response, request)
+        Call::unrouted(reply(&self.scope, response, request))
     }
 }
 

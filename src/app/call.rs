@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::message::{Contained, Response};
@@ -11,15 +10,16 @@ use crate::message::{Contained, Response};
 /// A request on its way through the app.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// The pattern of the route that matched, as its author wrote it; for reports.
-    pub pattern: Option<Rc<str>>,
+    /// The number of the handler that the request went to, for reports; see
+    /// [`App::patterns`](super::App::patterns).
+    pub route: Option<usize>,
     /// What is to be sent.
     pub answer: Answer,
 }
 
 impl Call {
     pub(super) fn unrouted(answer: Answer) -> Self {
-        Self { pattern: None, answer }
+        Self { route: None, answer }
     }
 }
 

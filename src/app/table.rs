@@ -27,6 +27,8 @@ const COMMON_METHODS: [Method; 7] = [
 /// One handler in its place.
 #[derive(Clone)]
 pub(super) struct Slot {
+    /// Its place among the slots of its table.
+    pub number: usize,
     /// The pattern as its author wrote it.
     pub pattern: Rc<str>,
     /// The names of the pattern's parameters.
@@ -145,6 +147,8 @@ pub(super) struct Table {
     wildcards: matchit::Router<usize>,
     /// Which route has which shape, and the pattern that it was first written as.
     shapes: HashMap<String, (usize, Rc<str>)>,
+    /// The pattern of every slot, in the order of their numbers.
+    slots: Vec<Rc<str>>,
 }
 
 /// The values of a pattern's parameters: ranges into the path.
@@ -161,8 +165,11 @@ impl Table {
     ) -> Result<(), PatternError> {
         let index = self.index_of(pattern)?;
         let names = Rc::clone(&pattern.names);
-        let slot = Slot { pattern: Rc::clone(&pattern.text), names, endpoint, scope };
-        self.routes[index].add(verb, slot)
+        let number = self.slots.len();
+        let slot = Slot { number, pattern: Rc::clone(&pattern.text), names, endpoint, scope };
+        self.routes[index].add(verb, slot)?;
+        self.slots.push(Rc::clone(&pattern.text));
+        Ok(())
     }
 
     /// Takes over every handler of a mounted app.
@@ -207,6 +214,11 @@ impl Table {
             let slot = route.slots.first().map(|(_, slot)| slot).or(route.any.as_ref())?;
             Some(&*slot.pattern)
         })
+    }
+
+    /// The pattern of every slot, in the order of their numbers.
+    pub(super) fn slots(&self) -> &[Rc<str>] {
+        &self.slots
     }
 
     /// The route of this pattern, made if there is none yet.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::{Answer, App, Json, Next, Path, Query, State, echo, redirect, respond};
 use crate::message::{Body, BodyError, Field, Head, Peer, Request, Response, Span};
+use crate::stats::Pulse;
 
 /// A request as the decoder would make it.
 fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request {
@@ -41,7 +42,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> 
 }
 
 fn answer(app: &App, request: Request) -> Response {
-    match app.call(request).answer {
+    match app.call(request, &Pulse::new()).answer {
         Answer::Ready(response) => response,
         Answer::Pending(future) => block_on(future),
     }
@@ -134,8 +135,8 @@ fn reports_the_pattern_that_matched() {
         ("GET", "/nowhere", None),
     ];
     for (method, target, pattern) in table {
-        let call = app.call(request(method, target, &[], Body::empty()));
-        assert_eq!(call.pattern.as_deref(), pattern, "{method} {target}");
+        let call = app.call(request(method, target, &[], Body::empty()), &Pulse::new());
+        assert_eq!(call.route.and_then(|route| app.pattern(route)), pattern, "{method} {target}");
     }
 }
 
@@ -628,7 +629,7 @@ fn serves_prepared_answers_at_once() {
         ("GET", "/echo", 405, "allow", "POST, OPTIONS", "405 Method Not Allowed"),
     ];
     for (method, target, status, name, value, body) in table {
-        let call = app.call(request(method, target, &[], Body::empty()));
+        let call = app.call(request(method, target, &[], Body::empty()), &Pulse::new());
         let Answer::Ready(response) = call.answer else { panic!("{target} is not ready") };
         assert_eq!(response.status(), status, "{method} {target}");
         assert_eq!(header(&response, name), value, "{method} {target}");
@@ -645,7 +646,7 @@ fn echoes_a_stream_without_collecting_it() {
     let pieces = ["one", "two"].map(|text| Ok(Bytes::from(text)));
     let body = Body::stream(stream::iter(pieces));
     let headers = [("Content-Type", "image/png")];
-    let call = prepared().call(request("POST", "/echo", &headers, body));
+    let call = prepared().call(request("POST", "/echo", &headers, body), &Pulse::new());
     let Answer::Ready(mut response) = call.answer else { panic!("not ready") };
     assert_eq!(response.default_content_type().unwrap(), "image/png");
     for piece in ["one", "two"] {

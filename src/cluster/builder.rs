@@ -18,7 +18,8 @@ use super::worker::Plan;
 use super::{Address, AddressError, Balance, Instances};
 use crate::app::App;
 use crate::restart::Restart;
-use crate::server::{Limits, Timeouts};
+
+use crate::server::{Limits, OnPanic, Timeouts};
 use crate::sys::cpu::AllowedCpus;
 use crate::sys::uring;
 
@@ -75,9 +76,10 @@ impl Cluster {
     /// worker.
     pub fn new(factory: impl Fn() -> App + Send + Sync + 'static) -> Self {
         let (limits, timeouts) = (Limits::default(), Timeouts::default());
+        let on_panic = OnPanic::default();
         Self {
             name: "app".to_owned(),
-            plan: Plan { factory: Arc::new(factory), limits, timeouts },
+            plan: Plan { factory: Arc::new(factory), limits, timeouts, on_panic },
             addresses: Vec::new(),
             source: Source::Own,
             refused: None,
@@ -201,6 +203,12 @@ impl Cluster {
     /// ```
     pub fn balance(mut self, balance: Balance) -> Self {
         self.balance = balance;
+        self
+    }
+
+    /// Answers 500 when a handler panics, as by default, or restarts its worker.
+    pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.plan.on_panic = on_panic;
         self
     }
 

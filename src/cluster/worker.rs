@@ -11,8 +11,8 @@ use super::event::ExitReason;
 use super::fleet::Input;
 use crate::app::App;
 use crate::rt::{self, End, Fault, Receiver, Sender, mailbox};
-use crate::server::{self, Limits, Order, Served, Setup, Timeouts};
-use crate::stats::WorkerStats;
+use crate::server::{self, Limits, OnPanic, Order, Served, Setup, Timeouts};
+use crate::stats::{Pulse, WorkerStats};
 
 /// Orders that may wait for a worker.
 const ORDERS_MAX: usize = 16;
@@ -26,6 +26,7 @@ pub(super) struct Plan {
     pub factory: Factory,
     pub limits: Limits,
     pub timeouts: Timeouts,
+    pub on_panic: OnPanic,
 }
 
 /// What a life is born with.
@@ -83,8 +84,9 @@ fn run(birth: Birth, orders: Receiver<Order>) -> Result<Served, End> {
     // The connections of the life before went with it.
     stats.connections.subtract(stats.connections.get());
     let served = rt::run(&options, move || async move {
-        let Plan { factory, limits, timeouts } = plan;
-        let setup = Setup { listeners, app: factory(), limits, timeouts, stats, orders };
+        let Plan { factory, limits, timeouts, on_panic } = plan;
+        let (app, pulse) = (factory(), Arc::new(Pulse::new()));
+        let setup = Setup { listeners, app, limits, timeouts, on_panic, stats, pulse, orders };
         let listening = || drop(reports.send(Input::Listening(worker)));
         server::serve(setup, listening).await
     })?;

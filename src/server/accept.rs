@@ -54,6 +54,8 @@ fn admit(core: &Rc<Core>, stream: Stream) {
 async fn turn_away(core: Rc<Core>, mut stream: Stream) {
     let mut output = Output::default();
     encode_refusal(&mut output.buffer, Refusal::OVERLOADED, &core.date());
+    core.stats.statuses.count(Refusal::OVERLOADED.status.as_u16());
+    core.stats.bytes_sent.add(output.buffer.len() as u64);
     let idle = core.waits.write_idle;
     if poll_fn(|cx| stream.poll_send(cx, &mut output, idle)).await.is_ok() {
         linger(core, stream).await;

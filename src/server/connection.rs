@@ -1,11 +1,10 @@
 //! One connection: the small task that waits for its client.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -14,7 +13,8 @@ use super::core::Core;
 use super::exchange::{Exchange, Job, Outcome};
 use super::linger::linger;
 use super::peer::CompactPeer;
-use crate::message::{Contained, Handover, Upgraded, discard};
+use super::tap::Tap;
+use crate::message::{Contained, Handover, Upgraded};
 use crate::net::{Stream, Transport};
 
 /// An open connection, counted as long as this lives.
@@ -78,8 +78,9 @@ fn finish(core: &Rc<Core>, exchange: Exchange) -> Result<Stream, Option<Last>> {
         Outcome::Idle(stream) => Ok(stream),
         Outcome::Closed => Err(None),
         Outcome::Linger(stream) => Err(Some(Box::pin(linger(Rc::clone(core), stream)))),
-        Outcome::HandOver(stream, handover, leftover) => {
-            Err(Some(Box::pin(hand_over(Rc::clone(core), stream, handover, leftover))))
+        Outcome::HandOver(stream, handover, leftover, route) => {
+            let core = Rc::clone(core);
+            Err(Some(Box::pin(hand_over(core, stream, handover, leftover, route))))
         }
     }
 }
@@ -104,25 +105,31 @@ fn refuses_late(core: &Core, fresh: bool, error: &io::Error) -> bool {
 }
 
 /// Gives the connection to the future that an upgrading answer came with.
-async fn hand_over(core: Rc<Core>, stream: Stream, handover: Handover, leftover: Bytes) {
-    let io = Upgraded::new(stream.into_io(core.waits.write_idle));
-    let then = match catch_unwind(AssertUnwindSafe(|| handover.start(io, leftover))) {
-        Ok(then) => then,
-        Err(payload) => return note_panic(&core, payload),
+async fn hand_over(
+    core: Rc<Core>,
+    stream: Stream,
+    handover: Handover,
+    leftover: Bytes,
+    route: Option<usize>,
+) {
+    let io = Tap::new(stream.into_io(core.waits.write_idle), Arc::clone(&core.stats));
+    let then = core.call_app(|| {
+        core.pulse.enter(route);
+        handover.start(Upgraded::new(io), leftover)
+    });
+    let mut then = match then {
+        Ok(then) => Contained::new(then),
+        Err(payload) => return core.note_panic(route, payload),
     };
-    let mut then = Contained::new(then);
     poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| then.get_mut().as_mut().poll(cx)));
+        let polled = core.call_app(|| {
+            core.pulse.enter(route);
+            then.get_mut().as_mut().poll(cx)
+        });
         polled.unwrap_or_else(|payload| {
-            note_panic(&core, payload);
+            core.note_panic(route, payload);
             Poll::Ready(())
         })
     })
     .await;
-}
-
-fn note_panic(core: &Core, payload: Box<dyn Any + Send>) {
-    core.stats.panics.increment();
-    tracing::error!("the owner of an upgraded connection panicked");
-    discard(payload);
 }

@@ -1,16 +1,20 @@
 //! What the connections of one core share.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::date::{DATE_LEN, Date};
 use super::exchange::Exchange;
-use super::{Limits, Timeouts};
+use super::{Limits, OnPanic, Timeouts};
 use crate::app::App;
 use crate::h1::HeadLimits;
-use crate::rt::{DeadlineKind, Driver};
-use crate::stats::WorkerStats;
+use crate::message::discard;
+use crate::rt::{DeadlineKind, Driver, Fault};
+use crate::stats::{Pulse, WorkerStats};
 
 /// Exchanges kept for the next busy connection.
 const EXCHANGES_KEPT: usize = 256;
@@ -21,8 +25,10 @@ pub(super) struct Core {
     pub limits: Limits,
     pub head_limits: HeadLimits,
     pub stats: Arc<WorkerStats>,
+    pub pulse: Arc<Pulse>,
     pub waits: Waits,
     pub driver: Rc<Driver>,
+    on_panic: OnPanic,
     date: Date,
     draining: Cell<bool>,
     /// Connections that linger after their last answer.
@@ -46,7 +52,9 @@ impl Core {
         app: App,
         limits: Limits,
         timeouts: &Timeouts,
+        on_panic: OnPanic,
         stats: Arc<WorkerStats>,
+        pulse: Arc<Pulse>,
     ) -> Rc<Self> {
         let driver = Driver::current();
         let waits = driver.with(|driver| Waits {
@@ -67,8 +75,10 @@ impl Core {
             limits,
             head_limits,
             stats,
+            pulse,
             waits,
             driver,
+            on_panic,
             date: Date::new(),
             draining: Cell::new(false),
             lingering: Cell::new(0),
@@ -76,9 +86,34 @@ impl Core {
         })
     }
 
+    /// The time as of this turn, which costs nothing.
+    pub(super) fn now(&self) -> Instant {
+        self.driver.with(|driver| driver.now())
+    }
+
     /// The date, for an answer.
     pub(super) fn date(&self) -> [u8; DATE_LEN] {
-        self.date.at(self.driver.with(|driver| driver.now()))
+        self.date.at(self.now())
+    }
+
+    /// Calls application code, which says to the pulse where it is; afterwards it is nowhere.
+    pub(super) fn call_app<T>(&self, code: impl FnOnce() -> T) -> std::thread::Result<T> {
+        let returned = catch_unwind(AssertUnwindSafe(code));
+        self.pulse.enter(None);
+        returned
+    }
+
+    /// Notes a panic of application code. Does not return if it is to end the worker.
+    pub(super) fn note_panic(&self, route: Option<usize>, payload: Box<dyn Any + Send>) {
+        self.stats.panics.increment();
+        let pattern = route.and_then(|route| self.app.pattern(route));
+        tracing::error!(route = pattern, "a handler panicked");
+        let Fault { message } = Fault::from_payload(&*payload);
+        discard(payload);
+        if self.on_panic == OnPanic::Restart {
+            // The payload itself may panic when it is dropped, out there where nobody expects it.
+            resume_unwind(Box::new(message));
+        }
     }
 
     /// Whether the worker takes leave of its clients.

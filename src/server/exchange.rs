@@ -5,26 +5,26 @@
 //! read), works it off, hands the outcome back and waits for the next job. The core keeps a pool of
 //! them, so a busy connection allocates nothing, and an idle one holds none.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::core::Core;
 use super::incoming::{Incoming, Input};
+use super::outbox::Outbox;
 use super::outgoing;
 use crate::app::{Answer, Call, HandlerFuture};
 use crate::h1::{
     After, Asked, Decoded, Framing, HeadDecoder, Refusal, encode_head, encode_refusal,
 };
-use crate::message::{Handover, Head, Peer, Request, Response, discard};
-use crate::net::{Output, Stream, Transport};
+use crate::message::{Handover, Head, Peer, Request, Response};
+use crate::net::{Stream, Transport};
 
 /// Answers are sent when so many bytes of them have been queued, pipelined or not.
 const OUTPUT_MAX: usize = 64 * 1024;
@@ -52,8 +52,9 @@ pub(super) enum Outcome {
     Closed,
     /// It is to be closed once the client has had time to read.
     Linger(Stream),
-    /// It no longer carries HTTP; the bytes are what was received behind the request.
-    HandOver(Stream, Handover, Bytes),
+    /// It no longer carries HTTP; the bytes are what was received behind the request, and the
+    /// number that of the route that wants it.
+    HandOver(Stream, Handover, Bytes, Option<usize>),
 }
 
 /// See the [module](self).
@@ -111,6 +112,29 @@ pub(super) struct Line {
     pub core: Rc<Core>,
     pub stream: Stream,
     peer: Peer,
+    /// When the worker first saw bytes of the present request.
+    begun: Instant,
+    /// When the latest bytes came.
+    received: Instant,
+}
+
+impl Line {
+    fn new(core: Rc<Core>, stream: Stream, peer: Peer) -> Self {
+        let now = core.now();
+        Self { core, stream, peer, begun: now, received: now }
+    }
+
+    /// Receives behind what `input` holds, and counts it.
+    pub(super) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        let received = std::task::ready!(self.stream.poll_receive(cx, input))?;
+        self.received = self.core.now();
+        self.core.stats.bytes_received.add(received as u64);
+        Poll::Ready(Ok(received))
+    }
 }
 
 /// How a dialogue ends, for now or for good.
@@ -125,19 +149,17 @@ pub(super) enum End {
 #[derive(Default)]
 pub(super) struct Dialogue {
     pub input: Input,
-    pub output: Output,
+    pub outbox: Outbox,
     head: Rc<Head>,
     decoder: HeadDecoder,
-    /// Answers in `output`.
-    queued: usize,
-    /// The pattern of the route that the present request matched.
-    pattern: Option<Rc<str>>,
+    /// The number of the route that the present request matched.
+    route: Option<usize>,
 }
 
 impl Dialogue {
     async fn work(&mut self, job: Job) -> Outcome {
         let Job { core, stream, peer, fresh, timed_out } = job;
-        let mut line = Line { core, stream, peer };
+        let mut line = Line::new(core, stream, peer);
         let end = if timed_out {
             self.refuse(&mut line, Refusal::HEAD_TIMED_OUT).await
         } else {
@@ -149,7 +171,7 @@ impl Dialogue {
             End::Linger => Outcome::Linger(line.stream),
             End::HandOver(handover) => {
                 let leftover = Bytes::copy_from_slice(self.input.rest());
-                Outcome::HandOver(line.stream, handover, leftover)
+                Outcome::HandOver(line.stream, handover, leftover, self.route)
             }
         };
         self.clear(&line.core);
@@ -178,6 +200,8 @@ impl Dialogue {
             if let Some(end) = end {
                 return end;
             }
+            // Whatever follows came with the latest bytes.
+            line.begun = line.received;
         }
     }
 
@@ -189,7 +213,7 @@ impl Dialogue {
     /// Sends what is queued, then receives more of a head. `armed` says that its deadline is
     /// running.
     async fn receive_more(&mut self, line: &mut Line, armed: &mut bool) -> Option<End> {
-        if !self.output.is_empty() && self.flush(line).await.is_err() {
+        if !self.outbox.output.is_empty() && self.flush(line).await.is_err() {
             return Some(End::Close);
         }
         let begun = !self.input.is_empty();
@@ -200,8 +224,13 @@ impl Dialogue {
             line.stream.arm(line.core.waits.header);
         }
         self.input.compact();
-        match poll_fn(|cx| line.stream.poll_receive(cx, &mut self.input.bytes)).await {
-            Ok(1..) => None,
+        match poll_fn(|cx| line.poll_receive(cx, &mut self.input.bytes)).await {
+            Ok(1..) => {
+                if !begun {
+                    line.begun = line.received;
+                }
+                None
+            }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 Some(self.refuse(line, Refusal::HEAD_TIMED_OUT).await)
             }
@@ -218,10 +247,10 @@ impl Dialogue {
             Err(refusal) => return Now::Refused(refusal),
         };
         let request = Request::new(Rc::clone(&self.head), line.peer, body);
-        let app = &line.core.app;
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            let Call { pattern, answer } = app.call(request);
-            self.pattern = pattern;
+        let core = &line.core;
+        let called = core.call_app(|| {
+            let Call { route, answer } = core.app.call(request, &core.pulse);
+            self.route = route;
             let mut future = match answer {
                 Answer::Ready(response) => return Called::Answered(response),
                 Answer::Pending(future) => future,
@@ -230,7 +259,7 @@ impl Dialogue {
                 Poll::Ready(response) => Called::Answered(response),
                 Poll::Pending => Called::Waiting(future),
             }
-        }));
+        });
         match called {
             Ok(Called::Answered(response)) if incoming.is_none() => {
                 self.queue_now(line, response, decoded.asked)
@@ -240,7 +269,7 @@ impl Dialogue {
             }
             Ok(Called::Waiting(future)) => Now::Waiting(future, incoming.map(Box::new)),
             Err(payload) => {
-                self.note_panic(line, payload);
+                core.note_panic(self.route, payload);
                 Now::Handled(Handled::Panicked, incoming.map(Box::new))
             }
         }
@@ -257,13 +286,15 @@ impl Dialogue {
         if framing.after != After::Persist {
             return Now::Handled(Handled::Answered(response), None);
         }
-        encode_head(&mut self.output.buffer, &response, &framing, &line.core.date());
+        let buffer = &mut self.outbox.output.buffer;
+        encode_head(buffer, &response, &framing, &line.core.date());
         if let Some(body) = response.body().as_whole()
             && framing.sends_body
         {
-            self.output.buffer.extend_from_slice(body);
+            buffer.extend_from_slice(body);
         }
-        self.queued += 1;
+        line.core.stats.statuses.count(framing.status.as_u16());
+        self.outbox.note(line.begun);
         Now::Queued
     }
 
@@ -271,7 +302,10 @@ impl Dialogue {
     async fn answer(&mut self, line: &mut Line, decoded: Decoded, now: Now) -> Option<End> {
         let (handled, mut incoming) = match now {
             Now::Queued => return None,
-            Now::Refused(refusal) => return Some(self.refuse(line, refusal).await),
+            Now::Refused(refusal) => {
+                self.outbox.note(line.begun);
+                return Some(self.refuse(line, refusal).await);
+            }
             Now::Handled(handled, incoming) => (handled, incoming),
             Now::Waiting(mut future, mut incoming) => {
                 let poll = |cx: &mut Context<'_>| Pin::new(&mut future).poll(cx);
@@ -290,7 +324,7 @@ impl Dialogue {
         asked.keep_alive &= !line.core.draining();
         if let Some(incoming) = &mut incoming {
             let streamed = response.body().as_whole().is_none() && !response.upgrades();
-            let settled = incoming.settle(&mut self.input, &mut self.output, streamed);
+            let settled = incoming.settle(&mut self.input, &mut self.outbox.output, streamed);
             asked.keep_alive &= settled;
             if response.upgrades() && !settled {
                 response = outgoing::unread_upgrade();
@@ -320,11 +354,15 @@ impl Dialogue {
     ) -> Handled<T> {
         poll_fn(|cx| {
             loop {
-                match catch_unwind(AssertUnwindSafe(|| poll(cx))) {
+                let polled = line.core.call_app(|| {
+                    line.core.pulse.enter(self.route);
+                    poll(cx)
+                });
+                match polled {
                     Ok(Poll::Ready(answer)) => return Poll::Ready(Handled::Answered(answer)),
                     Ok(Poll::Pending) => {}
                     Err(payload) => {
-                        self.note_panic(line, payload);
+                        line.core.note_panic(self.route, payload);
                         return Poll::Ready(Handled::Panicked);
                     }
                 }
@@ -333,11 +371,10 @@ impl Dialogue {
                     incoming.watch(cx);
                     break;
                 }
-                let fed = incoming.poll_feed(cx, line, &mut self.input, &mut self.output);
+                let fed = incoming.poll_feed(cx, line, &mut self.input, &mut self.outbox);
                 std::task::ready!(fed);
             }
-            let idle = line.core.waits.write_idle;
-            if let Poll::Ready(Err(_)) = line.stream.poll_send(cx, &mut self.output, idle) {
+            if let Poll::Ready(Err(_)) = self.outbox.poll_send(cx, line) {
                 return Poll::Ready(Handled::Gone);
             }
             line.stream.poll_failure(cx).map(|_| Handled::Gone)
@@ -345,35 +382,28 @@ impl Dialogue {
         .await
     }
 
-    fn note_panic(&self, line: &Line, payload: Box<dyn Any + Send>) {
-        line.core.stats.panics.increment();
-        tracing::error!(route = self.pattern.as_deref(), "a handler panicked");
-        discard(payload);
-    }
-
     /// Notes that an answer has been queued, and sends what is queued if that is enough.
     pub(super) async fn queue(&mut self, line: &mut Line) -> io::Result<()> {
-        self.queued += 1;
+        self.outbox.note(line.begun);
         if self.is_full(line) { self.flush(line).await } else { Ok(()) }
     }
 
     fn is_full(&self, line: &Line) -> bool {
-        self.queued >= line.core.limits.pipeline
-            || self.output.tail.is_some()
-            || self.output.buffer.len() >= OUTPUT_MAX
+        self.outbox.queued() >= line.core.limits.pipeline
+            || self.outbox.output.tail.is_some()
+            || self.outbox.output.buffer.len() >= OUTPUT_MAX
     }
 
     /// Sends what is queued.
     pub(super) async fn flush(&mut self, line: &mut Line) -> io::Result<()> {
-        self.queued = 0;
-        let idle = line.core.waits.write_idle;
-        poll_fn(|cx| line.stream.poll_send(cx, &mut self.output, idle)).await
+        poll_fn(|cx| self.outbox.poll_send(cx, line)).await
     }
 
     /// Answers a request that no handler will see; the connection ends behind it.
     async fn refuse(&mut self, line: &mut Line, refusal: Refusal) -> End {
         line.core.stats.refused.increment();
-        encode_refusal(&mut self.output.buffer, refusal, &line.core.date());
+        line.core.stats.statuses.count(refusal.status.as_u16());
+        encode_refusal(&mut self.outbox.output.buffer, refusal, &line.core.date());
         self.flush(line).await.map_or(End::Close, |()| End::Linger)
     }
 
@@ -382,11 +412,8 @@ impl Dialogue {
         let input = std::mem::take(&mut self.input);
         core.driver.with(|driver| driver.recycle(input.bytes));
         self.decoder = HeadDecoder::default();
-        self.queued = 0;
-        self.pattern = None;
-        self.output.tail = None;
-        self.output.buffer.clear();
-        self.output.buffer.shrink_to(OUTPUT_MAX);
+        self.route = None;
+        self.outbox.clear(OUTPUT_MAX);
         if self.head.bytes.capacity() > HEAD_KEPT_MAX {
             self.head = Rc::default();
         }

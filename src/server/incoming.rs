@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::exchange::Line;
+use super::outbox::Outbox;
 use crate::h1::{BodyDecoder, BodyLength, CONTINUE, Decoded, Refusal};
 use crate::message::{Body, BodyError, Feeder, channel};
 use crate::net::{Output, Transport};
@@ -86,17 +87,16 @@ impl Incoming {
         cx: &mut Context<'_>,
         line: &mut Line,
         input: &mut Input,
-        output: &mut Output,
+        outbox: &mut Outbox,
     ) -> Poll<()> {
         loop {
             if self.decode(input, true) {
                 return Poll::Ready(());
             }
             if std::mem::take(&mut self.expects_continue) {
-                output.buffer.extend_from_slice(CONTINUE);
+                outbox.output.buffer.extend_from_slice(CONTINUE);
             }
-            let idle = line.core.waits.write_idle;
-            if ready!(line.stream.poll_send(cx, output, idle)).is_err() {
+            if ready!(outbox.poll_send(cx, line)).is_err() {
                 self.fail(BodyError::Disconnected);
                 return Poll::Ready(());
             }
@@ -104,7 +104,7 @@ impl Incoming {
                 line.stream.arm(line.core.waits.body_idle);
             }
             input.compact();
-            let received = ready!(line.stream.poll_receive(cx, &mut input.bytes));
+            let received = ready!(line.poll_receive(cx, &mut input.bytes));
             self.waiting = false;
             match received {
                 Ok(1..) => {}

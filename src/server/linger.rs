@@ -30,7 +30,10 @@ pub(super) async fn linger(core: Rc<Core>, mut stream: Stream) {
         let mut input = Vec::new();
         match poll_fn(|cx| stream.poll_receive(cx, &mut input)).await {
             Ok(0) | Err(_) => return,
-            Ok(received) => discarded += received,
+            Ok(received) => {
+                core.stats.bytes_received.add(received as u64);
+                discarded += received;
+            }
         }
         core.driver.with(|driver| driver.recycle(input));
     }

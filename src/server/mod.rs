@@ -11,12 +11,14 @@ mod date;
 mod exchange;
 mod incoming;
 mod linger;
+mod outbox;
 mod outgoing;
 mod peer;
 mod serve;
 mod settings;
+mod tap;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use serve::{Order, Served, Setup, serve};
-pub use settings::{Limits, Timeouts};
+pub use settings::{Limits, OnPanic, Timeouts};

@@ -44,7 +44,8 @@ impl Dialogue {
         incoming: &mut Option<Box<Incoming>>,
     ) -> Option<End> {
         let framing = Framing::of(asked, &response);
-        encode_head(&mut self.output.buffer, &response, &framing, &line.core.date());
+        line.core.stats.statuses.count(framing.status.as_u16());
+        encode_head(&mut self.outbox.output.buffer, &response, &framing, &line.core.date());
         let Parts { body, handover } = response.into_parts();
         let whole = body.as_whole().cloned();
         let sent = match whole {
@@ -79,9 +80,9 @@ impl Dialogue {
 
     fn append(&mut self, bytes: Bytes) {
         if bytes.len() <= COPIED_MAX {
-            self.output.buffer.extend_from_slice(&bytes);
+            self.outbox.output.buffer.extend_from_slice(&bytes);
         } else {
-            self.output.tail = Some(bytes);
+            self.outbox.output.tail = Some(bytes);
         }
     }
 
@@ -115,14 +116,14 @@ impl Dialogue {
                 *left = rest;
             }
             if length == AnswerLength::Chunked {
-                encode_chunk(&mut self.output.buffer, &chunk);
+                encode_chunk(&mut self.outbox.output.buffer, &chunk);
             } else {
                 self.append(chunk);
             }
             self.flush(line).await.map_err(|_| Cut::Line)?;
         }
         if length == AnswerLength::Chunked {
-            self.output.buffer.extend_from_slice(LAST_CHUNK);
+            self.outbox.output.buffer.extend_from_slice(LAST_CHUNK);
         }
         if left.is_some_and(|left| left > 0) {
             return Err(Cut::Body);

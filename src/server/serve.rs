@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::accept::accept;
 use super::core::Core;
-use super::{Limits, Timeouts};
+use super::{Limits, OnPanic, Timeouts};
 use crate::app::App;
 use crate::net::{Arming, Listener};
 use crate::rt::{Receiver, sleep, spawn_local};
-use crate::stats::WorkerStats;
+use crate::stats::{Pulse, WorkerStats};
 
 /// How often a draining worker looks whether its connections have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -26,8 +26,12 @@ pub(crate) struct Setup {
     pub limits: Limits,
     /// How long clients may take.
     pub timeouts: Timeouts,
+    /// What a handler's panic ends.
+    pub on_panic: OnPanic,
     /// Where to count.
     pub stats: Arc<WorkerStats>,
+    /// Where to say whose code runs.
+    pub pulse: Arc<Pulse>,
     /// What the supervisor wants.
     pub orders: Receiver<Order>,
 }
@@ -52,8 +56,9 @@ pub(crate) struct Served {
 /// # Errors
 /// A listening socket could not be taken.
 pub(crate) async fn serve(setup: Setup, listening: impl FnOnce()) -> std::io::Result<Served> {
-    let Setup { listeners, app, limits, timeouts, stats, orders } = setup;
-    let core = Core::new(app, limits, &timeouts, stats);
+    let Setup { listeners, app, limits, timeouts, on_panic, stats, pulse, orders } = setup;
+    pulse.name_routes(app.patterns());
+    let core = Core::new(app, limits, &timeouts, on_panic, stats, pulse);
     let listeners = listeners
         .into_iter()
         .map(|socket| Listener::new(socket, Arming::Accept).map(Rc::new))

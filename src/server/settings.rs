@@ -36,6 +36,23 @@ impl Default for Limits {
     }
 }
 
+/// What becomes of a worker when application code panics in answering a request: a handler, a
+/// middleware, a streamed body, or what owns an upgraded connection.
+///
+/// A panic in a destructor that runs outside of those is noted and goes no further, either way. A
+/// panic in a task that the application has spawned ends the worker, either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnPanic {
+    /// The client gets 500, its connection closes, and nobody else notices. An answer that was
+    /// under way is cut short.
+    #[default]
+    Respond,
+    /// The worker ends, as a process of Node's does: all its connections close, and it is started
+    /// again with a new app. For applications whose state cannot be trusted after a panic.
+    Restart,
+}
+
 /// How long a worker waits, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

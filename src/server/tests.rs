@@ -14,12 +14,14 @@ use super::*;
 use crate::app::{App, Path, echo, respond};
 use crate::message::{Body, Request, Response};
 use crate::rt::{self, Options, Sender, mailbox};
-use crate::stats::WorkerStats;
+use crate::stats::{Pulse, WorkerStats};
 
 mod allocation;
 mod client;
 mod drain;
 mod hostile;
+mod panics;
+mod statistics;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the slow handler takes: long enough for a test to act meanwhile.
@@ -29,6 +31,7 @@ const SLOW: Duration = Duration::from_millis(150);
 struct Worker {
     address: SocketAddr,
     stats: Arc<WorkerStats>,
+    pulse: Arc<Pulse>,
     orders: Sender<Order>,
     thread: Option<JoinHandle<Result<std::io::Result<Served>, rt::End>>>,
 }
@@ -39,6 +42,14 @@ impl Worker {
     }
 
     fn with(app: fn() -> App, settings: fn(&mut Limits, &mut Timeouts)) -> Self {
+        Self::start(app, settings, OnPanic::Respond)
+    }
+
+    fn start(
+        app: fn() -> App,
+        settings: fn(&mut Limits, &mut Timeouts),
+        on_panic: OnPanic,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (mut limits, mut timeouts) = (Limits::default(), Timeouts::default());
@@ -48,7 +59,8 @@ impl Worker {
         let stats = Arc::<WorkerStats>::default();
         let (orders, inbox) = mailbox(4);
         let (listening, heard) = mpsc::channel();
-        let own = Arc::clone(&stats);
+        let pulse = Arc::new(Pulse::new());
+        let (own, beating) = (Arc::clone(&stats), Arc::clone(&pulse));
         let thread = std::thread::spawn(move || {
             let options = Options { stats: Arc::clone(&own), ..Options::new("worker") };
             rt::run(&options, move || async move {
@@ -57,14 +69,16 @@ impl Worker {
                     app: app(),
                     limits,
                     timeouts,
+                    on_panic,
                     stats: own,
+                    pulse: beating,
                     orders: inbox,
                 };
                 serve(setup, || listening.send(()).unwrap()).await
             })
         });
         heard.recv_timeout(PATIENCE).expect("the worker listens");
-        Self { address, stats, orders, thread: Some(thread) }
+        Self { address, stats, pulse, orders, thread: Some(thread) }
     }
 
     fn connect(&self) -> TcpStream {
