@@ -29,14 +29,15 @@ pub use app::{
     PatternError, Query, Rejection, State, ViaParts, ViaRequest,
 };
 pub use cluster::{
-    Address, AddressError, Balance, BindError, Cluster, ClusterHandle, Event, ExitReason,
-    Instances, InstancesError, PlacementError, StartError, Stopped, SupervisorPanic,
+    Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,
+    Failure, Instances, InstancesError, Message, PlacementError, SendError, Stall, StartError,
+    Stopped, SupervisorPanic, Workers,
 };
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
 pub use restart::{Restart, When};
 pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
-pub use server::{Limits, OnPanic, Timeouts};
+pub use server::{Balance, Limits, OnPanic, Timeouts};
 pub use service::Exit;
 pub use stats::{ClusterStats, Figures, Latency, Statuses, WorkerFigures, WorkerState};

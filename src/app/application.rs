@@ -1,6 +1,6 @@
 //! The app: its routes, and the way of a request through them.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::rc::Rc;
 
@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use super::builtin::Endpoint;
 use super::call::{Answer, Call};
 use super::handler::Handler;
+use super::inbox::Inbox;
 use super::middleware::{Next, Target, layer};
 use super::pattern::{Pattern, PatternError};
 use super::respond::IntoResponse;
@@ -60,6 +61,7 @@ pub struct App {
     table: Table,
     fallbacks: Table,
     scope: Rc<Scope>,
+    inbox: Inbox,
 }
 
 macro_rules! methods {
@@ -175,7 +177,8 @@ impl App {
     /// ```
     ///
     /// # Panics
-    /// As [`App`] says; or the prefix ends in `/` or in a wildcard.
+    /// As [`App`] says; or the prefix ends in `/` or in a wildcard, or both apps read messages of
+    /// the same type.
     #[must_use]
     #[track_caller]
     pub fn mount(mut self, prefix: &str, app: Self) -> Self {
@@ -183,9 +186,49 @@ impl App {
         self
     }
 
+    /// Reads the messages of one type that other workers, or the program, send to this one; see
+    /// [`Workers`](crate::Workers). A message that nobody reads is dropped, with a warning to
+    /// whoever listens to `tracing`.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use corelane::App;
+    ///
+    /// struct Threshold(u32);
+    ///
+    /// fn app() -> App {
+    ///     let threshold = Rc::new(Cell::new(10));
+    ///     let own = Rc::clone(&threshold);
+    ///     App::new()
+    ///         .get("/", move || { let now = threshold.get(); async move { now.to_string() } })
+    ///         .on_message(move |Threshold(new)| own.set(new))
+    /// }
+    /// # let _ = app();
+    /// ```
+    ///
+    /// # Panics
+    /// Messages of this type are read already. A panic of `read` itself ends the worker, which is
+    /// then restarted.
+    #[must_use]
+    #[track_caller]
+    pub fn on_message<M: 'static>(mut self, read: impl Fn(M) + 'static) -> Self {
+        let name = type_name::<M>();
+        assert!(self.inbox.insert(read), "the app reads messages of type `{name}` already");
+        self
+    }
+
+    /// Has a message read.
+    pub(crate) fn deliver(&self, message: Box<dyn Any + Send>) {
+        if !self.inbox.deliver(message) {
+            tracing::warn!("a message that the app does not read; hint: `App::on_message`");
+        }
+    }
+
     fn try_mount(&mut self, prefix: &str, app: Self) -> Result<(), PatternError> {
         Pattern::check_prefix(prefix)?;
         app.scope.mount(Rc::clone(&self.scope));
+        assert!(self.inbox.merge(app.inbox), "two apps read messages of the same type");
         self.table.mount(prefix, app.table)?;
         self.fallbacks.mount(prefix, app.fallbacks)
     }

@@ -17,6 +17,7 @@ mod builtin;
 mod call;
 mod extract;
 mod handler;
+mod inbox;
 mod json;
 mod middleware;
 mod path;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::args::Overrides;
 use super::exit::Failure;
 use crate::cluster::{Address, Cluster};
-use crate::config::{AppConfig, Config, OnPanic};
+use crate::config::{AppConfig, Config};
 use crate::service::run_all;
 
 /// What is served if it is there and no file is named.
@@ -40,21 +40,13 @@ fn cluster(config: AppConfig) -> Cluster {
         .balance(config.balance)
         .restart(config.restart.clone())
         .limits(config.limits.clone())
-        .timeouts(config.timeouts.clone());
-    let cluster = on_panic(cluster, config.on_panic);
+        .timeouts(config.timeouts.clone())
+        .on_panic(config.on_panic);
     let cluster = config.listen.iter().cloned().fold(cluster, Cluster::listen);
     let cluster = config.metrics.iter().cloned().fold(cluster, Cluster::metrics);
     match &config.cpus {
         Some(cpus) => cluster.cpus(cpus.iter().copied()),
         None => cluster,
-    }
-}
-
-/// Tells a cluster what a handler's panic ends.
-fn on_panic(cluster: Cluster, asked: OnPanic) -> Cluster {
-    match asked {
-        // A cluster knows only the former so far; here it will be told.
-        OnPanic::Answer | OnPanic::Restart => cluster,
     }
 }
 
@@ -98,8 +90,8 @@ fn apply(overrides: Overrides, config: &mut Config) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::{Overrides, apply, cluster};
-    use crate::cluster::Balance;
     use crate::config::Config;
+    use crate::server::Balance;
 
     fn overrides(listen: &[&str], instances: Option<&str>) -> Overrides {
         let listen = listen.iter().map(|text| text.parse().unwrap()).collect();

@@ -12,14 +12,15 @@ use super::event::Event;
 use super::handle::ClusterHandle;
 use super::inherit::Source;
 use super::listen::Listeners;
+use super::metrics::export;
 use super::placement::Placement;
-use super::supervisor::{Observers, Supervisor};
+use super::roster::Roster;
+use super::supervisor::{Observers, Start, Supervisor};
 use super::worker::Plan;
-use super::{Address, AddressError, Balance, Instances};
+use super::{Address, AddressError, Instances};
 use crate::app::App;
 use crate::restart::Restart;
-
-use crate::server::{Limits, OnPanic, Timeouts};
+use crate::server::{Balance, Limits, OnPanic, Timeouts};
 use crate::sys::cpu::AllowedCpus;
 use crate::sys::uring;
 
@@ -63,7 +64,6 @@ pub struct Cluster {
     instances: Instances,
     cpus: Option<Vec<usize>>,
     restart: Restart,
-    balance: Balance,
     metrics: Option<Address>,
     observers: Observers,
 }
@@ -76,17 +76,22 @@ impl Cluster {
     /// worker.
     pub fn new(factory: impl Fn() -> App + Send + Sync + 'static) -> Self {
         let (limits, timeouts) = (Limits::default(), Timeouts::default());
-        let on_panic = OnPanic::default();
         Self {
             name: "app".to_owned(),
-            plan: Plan { factory: Arc::new(factory), limits, timeouts, on_panic },
+            plan: Plan {
+                factory: Arc::new(factory),
+                limits,
+                timeouts,
+                on_panic: OnPanic::default(),
+                balance: Balance::default(),
+                pinned: true,
+            },
             addresses: Vec::new(),
             source: Source::Own,
             refused: None,
             instances: Instances::Max,
             cpus: None,
             restart: Restart::default(),
-            balance: Balance::default(),
             metrics: None,
             observers: Vec::new(),
         }
@@ -202,11 +207,11 @@ impl Cluster {
     /// let cluster = Cluster::new(App::new).listen("127.0.0.1:3000").balance(Balance::Kernel);
     /// ```
     pub fn balance(mut self, balance: Balance) -> Self {
-        self.balance = balance;
+        self.plan.balance = balance;
         self
     }
 
-    /// Answers 500 when a handler panics, as by default, or restarts its worker.
+    /// Has a panic of a handler come to this. By default to a 500 for that request alone.
     pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
         self.plan.on_panic = on_panic;
         self
@@ -246,7 +251,13 @@ impl Cluster {
         let sockets = placement.workers().max(allowed.ids().len());
         let source = std::mem::take(&mut self.source);
         let listeners = source.listeners(&self.name, &self.addresses, sockets)?;
-        self.launch(&placement, listeners)
+        self.launch(placement, listeners)
+    }
+
+    /// Keeps no worker on a CPU.
+    pub(super) fn unpinned(mut self) -> Self {
+        self.plan.pinned = false;
+        self
     }
 
     /// Its name.
@@ -280,9 +291,15 @@ impl Cluster {
     /// Starts the supervisor, which starts the workers, and waits until they listen.
     fn launch(
         self,
-        placement: &Placement,
+        placement: Placement,
         listeners: Listeners,
     ) -> Result<ClusterHandle, StartError> {
+        let roster = Arc::<Roster>::default();
+        let exporter = match self.metrics {
+            Some(address) => Some(export(address, &self.name, &roster)?),
+            None => None,
+        };
+        let metrics = exporter.as_ref().and_then(|exporter| exporter.addresses().first().cloned());
         let workers = placement.workers();
         let cpus: Vec<_> = (0..workers).map(|worker| placement.cpu_of(worker)).collect();
         let addresses: Vec<_> =
@@ -290,28 +307,30 @@ impl Cluster {
         let bound = Event::Bound {
             addresses: addresses.clone(),
             cpus: cpus.clone(),
+            metrics: metrics.clone(),
             warning: placement.warning(),
         };
-        let (inputs, inbox) = mpsc::channel();
+        let (news, inbox) = mpsc::channel();
         let (ready, readiness) = mpsc::channel();
-        let supervisor = Supervisor {
+        let start = Start {
             plan: self.plan,
-            cpus: cpus.clone(),
+            cpus,
+            restart: self.restart,
             listeners,
-            bound,
             observers: self.observers,
             inbox,
-            reports: inputs.clone(),
+            news: news.clone(),
             ready,
-            lives: (0..workers).map(|_| None).collect(),
-            stats: (0..workers).map(|_| Arc::default()).collect(),
+            roster: Arc::clone(&roster),
+            exporter,
         };
         let thread = thread::Builder::new().name("corelane-super".to_owned());
         let supervisor = thread
-            .spawn(move || supervisor.run())
+            .spawn(move || Supervisor::new(start).run(bound))
             .map_err(|source| StartError::System { what: "start the supervisor", source })?;
         // Dropped with an error, it waits for the supervisor's end.
-        let handle = ClusterHandle { addresses, cpus, inputs, supervisor: Some(supervisor) };
+        let supervisor = Some(supervisor);
+        let handle = ClusterHandle { addresses, metrics, placement, roster, news, supervisor };
         match readiness.recv() {
             Ok(Ok(())) => Ok(handle),
             Ok(Err(error)) => Err(error),
@@ -338,14 +357,14 @@ fn lost() -> StartError {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, addresses, instances, cpus, restart, balance, metrics, .. } = self;
+        let Self { name, plan, addresses, instances, cpus, restart, metrics, .. } = self;
         f.debug_struct("Cluster")
             .field("name", name)
             .field("addresses", addresses)
             .field("instances", instances)
             .field("cpus", cpus)
             .field("restart", restart)
-            .field("balance", balance)
+            .field("balance", &plan.balance)
             .field("metrics", metrics)
             .finish_non_exhaustive()
     }

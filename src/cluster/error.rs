@@ -75,7 +75,14 @@ pub struct SupervisorPanic {
 impl SupervisorPanic {
     /// From what the panic was caught with.
     pub(super) fn from_payload(payload: &(dyn Any + Send)) -> Self {
-        let Fault { message } = Fault::from_payload(payload);
+        let Fault { message, .. } = Fault::from_payload(payload);
         Self { message }
     }
+}
+
+/// Why a cluster has not been changed: it is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing has changed: {problem}")]
+pub struct ChangeError {
+    pub(super) problem: String,
 }

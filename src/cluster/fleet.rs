@@ -1,50 +1,92 @@
 //! What the supervisor decides: a state machine without threads, sockets or clock.
+//!
+//! A worker is a place: a number, a CPU, a share of the sockets. What serves there is a *life*.
+//! One place has at most one life that is meant to serve; others may be *leaving*: they retire, or
+//! they are stuck in a handler while a successor already serves. A *change* (another number of
+//! workers, another app) first starts all the lives that it takes, its *candidates*, and happens
+//! as a whole when they are ready, or not at all.
+
+mod change;
+mod leave;
 
 use std::time::{Duration, Instant};
 
-use super::event::{Event, ExitReason, Stopped};
+use self::change::Change;
+use self::leave::Leaving;
+use super::event::{Event, ExitReason, Failure, Stall, Stopped};
+use super::share::{SocketId, Stake, share_of};
+use crate::net::Arming;
+use crate::restart::{Budget, Restart, Verdict};
 
-/// A life shorter than this was a failure to live, not an accident.
-const LIFE_MIN: Duration = Duration::from_secs(1);
-/// How long the successor of such a life waits, so that a crash loop leaves the others a CPU.
-const RESTART_DELAY: Duration = Duration::from_millis(100);
-/// How long workers may take to end once the time to drain is up.
+/// How long lives may take to end once the time to drain is up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
+/// How long after the time to drain the connections of a life that has not cut them itself are
+/// shut down from outside.
+const RELEASE_AFTER: Duration = Duration::from_millis(500);
+
+/// Names one life of one worker, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LifeId(pub u64);
+
+/// What the decisions depend on.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    /// How long a worker may take to end what was begun.
+    pub drain: Duration,
+    /// Who is restarted, and when.
+    pub restart: Restart,
+}
 
 /// The workers of a cluster, and what is wanted of them.
 #[derive(Debug)]
 pub(super) struct Fleet {
+    rules: Rules,
     phase: Phase,
-    workers: Vec<Worker>,
-    /// How many, from the first, have been announced to listen for the first time.
+    places: Vec<Place>,
+    groups: Vec<Vec<SocketId>>,
+    leaving: Vec<Leaving>,
+    /// What serving lives have been told to stop accepting from, until they say that they have.
+    yielding: Vec<Yielding>,
+    change: Option<Change>,
+    /// How many places, from the first, have been announced to listen for the first time.
     announced: usize,
-    drain: Duration,
+    lives: u64,
+    orders: u64,
+    random: u32,
+    effects: Vec<Effect>,
     stopped: Stopped,
-    failure: Option<(usize, ExitReason)>,
+    unstarted: Option<(usize, ExitReason)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Not every worker has listened yet: one that ends now fails the start.
     Starting,
-    /// A worker that ends has a successor.
+    /// A life that ends has a successor.
     Serving,
-    /// A worker that ends has none.
-    Draining { until: Instant },
+    /// A life that ends has none.
+    Draining {
+        /// When the connections of lives that have not cut them are shut down from outside.
+        release: Option<Instant>,
+        /// When nobody is waited for any more.
+        until: Instant,
+    },
 }
 
 #[derive(Debug)]
-struct Worker {
+struct Place {
     cpu: usize,
+    budget: Budget,
     life: Life,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Starting {
-        since: Instant,
+        id: LifeId,
     },
     Listening {
+        id: LifeId,
         since: Instant,
     },
     /// Between two lives.
@@ -55,329 +97,402 @@ enum Life {
     Over,
 }
 
+impl Life {
+    fn id(self) -> Option<LifeId> {
+        match self {
+            Self::Starting { id } | Self::Listening { id, .. } => Some(id),
+            Self::Waiting { .. } | Self::Over => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Yielding {
+    id: LifeId,
+    order: u64,
+    sockets: Vec<SocketId>,
+}
+
 /// What has happened.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// The worker accepts connections.
-    Listening(usize),
-    /// The worker's thread is at its end.
-    Ended(usize, ExitReason),
+    /// The life accepts connections; one without sockets could.
+    Listening(LifeId),
+    /// The life has given up the sockets that this order took from it; [`LEFT`]: all of them.
+    Settled(LifeId, u64),
+    /// The thread of the life is at its end.
+    Ended(LifeId, ExitReason),
+    /// The life does not yield.
+    Stalled(LifeId, Stall),
+    /// One that did not moves again.
+    Moved(LifeId),
+    /// The workers are to be others.
+    Change(Target),
     /// The cluster is to end.
     Drain,
+}
+
+/// The order by which a life gives up all its sockets: to retire, to drain.
+pub(super) const LEFT: u64 = u64::MAX;
+
+/// What the workers are to be.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// Whom to answer.
+    pub ticket: u64,
+    /// The CPU of each worker.
+    pub cpus: Vec<usize>,
+    /// Every worker gets a new life, with what was prepared; these are the sockets then.
+    pub renewal: Option<Vec<Vec<SocketId>>>,
 }
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Start a worker, which may fail: then it has ended.
-    Start(usize),
-    /// Tell a worker to drain.
-    Drain(usize),
+    /// Start a life, which may fail: then it has ended.
+    Start(Birth),
+    /// Tell a life.
+    Tell(LifeId, Task),
+    /// The thread of a life is stuck: it gets what CPU time nobody else wants.
+    Lower(LifeId),
+    /// It is no longer.
+    Raise(LifeId),
+    /// Shut down the connections of a life, which cannot do so itself.
+    Release(LifeId),
+    /// These serve now, and may give connections to one another.
+    Peers(Vec<LifeId>),
+    /// What was prepared is what holds from now on.
+    Commit,
     /// Every worker listens.
     Ready,
+    /// Answer who asked for a change.
+    Reply(u64, Result<(), String>),
     /// Tell those who watch.
     Announce(Event),
 }
 
+/// A life to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Birth {
+    pub id: LifeId,
+    pub worker: usize,
+    pub cpu: usize,
+    pub stakes: Vec<Stake>,
+    /// With what was prepared, not with what holds.
+    pub prepared: bool,
+}
+
+/// What a life is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Accept from these sockets and no others; say by this number that it is done.
+    Listen(u64, Vec<Stake>),
+    /// Accept no more, hand on the connections that are idle, end the rest.
+    Retire,
+    /// Accept no more, end what was begun.
+    Drain,
+}
+
 impl Fleet {
-    /// Workers on these CPUs, all to be started, and how long they may drain.
-    pub(super) fn new(cpus: &[usize], drain: Duration, now: Instant) -> Self {
+    /// Workers on these CPUs, all to be started, over these sockets.
+    pub(super) fn new(
+        cpus: &[usize],
+        groups: Vec<Vec<SocketId>>,
+        rules: Rules,
+        random: u32,
+        now: Instant,
+    ) -> Self {
         let life = Life::Waiting { until: now };
-        let workers = cpus.iter().map(|&cpu| Worker { cpu, life }).collect();
-        let stopped = Stopped::default();
-        Self { phase: Phase::Starting, workers, announced: 0, drain, stopped, failure: None }
+        let place = |&cpu: &usize| Place { cpu, budget: Budget::new(rules.restart.clone()), life };
+        Self {
+            phase: Phase::Starting,
+            places: cpus.iter().map(place).collect(),
+            rules,
+            groups,
+            leaving: Vec::new(),
+            yielding: Vec::new(),
+            change: None,
+            announced: 0,
+            lives: 0,
+            orders: 0,
+            random: random.max(1),
+            effects: Vec::new(),
+            stopped: Stopped::default(),
+            unstarted: None,
+        }
     }
 
     /// Takes in what has happened.
     pub(super) fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         match input {
-            Input::Listening(worker) => self.listening(worker),
-            Input::Ended(worker, reason) => self.ended(worker, reason, now),
+            Input::Listening(id) => self.listening(id, now),
+            Input::Settled(id, order) => self.settled(id, order),
+            Input::Ended(id, reason) => self.ended(id, reason, now),
+            Input::Stalled(id, stall) => self.stalled(id, stall, now),
+            Input::Moved(id) => self.moved(id, now),
+            Input::Change(target) => self.change_to(target, now),
             Input::Drain => self.drain(now),
         }
+        std::mem::take(&mut self.effects)
     }
 
     /// Does what is due by now.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let too_late = matches!(self.phase, Phase::Draining { until } if until <= now);
-        for (number, worker) in self.workers.iter_mut().enumerate() {
-            match worker.life {
-                Life::Waiting { until } if until <= now => {
-                    worker.life = Life::Starting { since: now };
-                    let started = Event::Started { worker: number, cpu: worker.cpu };
-                    effects.extend([Effect::Announce(started), Effect::Start(number)]);
-                }
-                Life::Starting { .. } | Life::Listening { .. } if too_late => {
-                    worker.life = Life::Over;
-                    self.stopped.abandoned.push(number);
-                    effects.push(Effect::Announce(Event::Abandoned { worker: number }));
-                }
-                _ => {}
+        for worker in 0..self.places.len() {
+            if matches!(self.places[worker].life, Life::Waiting { until } if until <= now) {
+                self.begin(worker);
             }
         }
-        effects
+        self.tick_leaving(now);
+        self.tick_draining(now);
+        std::mem::take(&mut self.effects)
     }
 
     /// When `tick` has something to do next, if nothing happens before.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        let restarts = self.workers.iter().filter_map(|worker| match worker.life {
+        let restarts = self.places.iter().filter_map(|place| match place.life {
             Life::Waiting { until } => Some(until),
             _ => None,
         });
+        let leaves = self.leaving.iter().filter_map(Leaving::due);
         let end = match self.phase {
-            Phase::Draining { until } => Some(until),
+            Phase::Draining { release, until } => Some(release.unwrap_or(until)),
             Phase::Starting | Phase::Serving => None,
         };
-        restarts.chain(end).min()
+        restarts.chain(leaves).chain(end).min()
     }
 
     /// Whether there is nothing left to supervise.
     pub(super) fn is_over(&self) -> bool {
-        let ending = matches!(self.phase, Phase::Draining { .. });
-        ending && self.workers.iter().all(|worker| worker.life == Life::Over)
+        matches!(self.phase, Phase::Draining { .. })
+            && self.places.iter().all(|place| place.life == Life::Over)
+            && self.leaving.is_empty()
     }
 
     /// How it ended, and which worker's failure ended it before every worker had listened.
     pub(super) fn into_result(self) -> (Stopped, Option<(usize, ExitReason)>) {
-        (self.stopped, self.failure)
+        (self.stopped, self.unstarted)
     }
 
-    fn listening(&mut self, number: usize) -> Vec<Effect> {
-        let Life::Starting { since } = self.workers[number].life else { return Vec::new() };
-        self.workers[number].life = Life::Listening { since };
+    /// What its decisions depend on.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    fn emit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn announce(&mut self, event: Event) {
+        self.emit(Effect::Announce(event));
+    }
+
+    fn new_id(&mut self) -> LifeId {
+        self.lives += 1;
+        LifeId(self.lives)
+    }
+
+    /// Starts a life at a place.
+    fn begin(&mut self, worker: usize) {
+        let (id, cpu) = (self.new_id(), self.places[worker].cpu);
+        self.places[worker].life = Life::Starting { id };
+        self.announce(Event::Started { worker, cpu });
+        let stakes = self.stakes(worker, &[]);
+        self.emit(Effect::Start(Birth { id, worker, cpu, stakes, prepared: false }));
+    }
+
+    /// The sockets of a place, those of `rearm` to be armed anew.
+    fn stakes(&self, worker: usize, rearm: &[SocketId]) -> Vec<Stake> {
+        let stake = |socket: SocketId| Stake {
+            socket,
+            arming: if self.is_held_by_stuck(socket) { Arming::Watch } else { Arming::Accept },
+            rearm: rearm.contains(&socket),
+        };
+        share_of(worker, self.places.len(), &self.groups).into_iter().map(stake).collect()
+    }
+
+    /// Tells a place's life what to accept from.
+    fn tell_stakes(&mut self, worker: usize, rearm: &[SocketId]) {
+        let Some(id) = self.places[worker].life.id() else { return };
+        self.orders += 1;
+        let stakes = self.stakes(worker, rearm);
+        self.emit(Effect::Tell(id, Task::Listen(self.orders, stakes)));
+    }
+
+    /// Somebody who was armed on these sockets is gone, or is stuck: whoever else accepts from them
+    /// arms anew, lest a wake-up be lost.
+    fn rearm(&mut self, sockets: &[SocketId], except: Option<usize>) {
+        for worker in (0..self.places.len()).filter(|worker| Some(*worker) != except) {
+            let share = share_of(worker, self.places.len(), &self.groups);
+            if share.iter().any(|socket| sockets.contains(socket)) {
+                self.tell_stakes(worker, sockets);
+            }
+        }
+    }
+
+    /// Says who serves.
+    fn tell_peers(&mut self) {
+        let listening = self.places.iter().filter_map(|place| match place.life {
+            Life::Listening { id, .. } => Some(id),
+            _ => None,
+        });
+        let peers = listening.collect();
+        self.emit(Effect::Peers(peers));
+    }
+
+    fn place_of(&self, id: LifeId) -> Option<usize> {
+        self.places.iter().position(|place| place.life.id() == Some(id))
+    }
+
+    fn listening(&mut self, id: LifeId, now: Instant) {
+        if self.candidate_ready(id, now) {
+            return;
+        }
+        let Some(worker) = self.place_of(id) else { return };
+        let Life::Starting { id } = self.places[worker].life else { return };
+        self.places[worker].life = Life::Listening { id, since: now };
         if self.phase != Phase::Starting {
-            return vec![self.announce_listening(number)];
+            self.announce_listening(worker);
+            return self.tell_peers();
         }
         // At the first start in the order of their numbers: one start reads like another.
-        let listens = |worker: &Worker| matches!(worker.life, Life::Listening { .. });
-        let until = self.workers.iter().take_while(|worker| listens(worker)).count();
-        let from = std::mem::replace(&mut self.announced, until);
-        let mut effects: Vec<_> = (from..until).map(|n| self.announce_listening(n)).collect();
-        if until == self.workers.len() {
-            self.phase = Phase::Serving;
-            effects.push(Effect::Ready);
+        let listens = |place: &&Place| matches!(place.life, Life::Listening { .. });
+        let until = self.places.iter().take_while(listens).count();
+        for worker in std::mem::replace(&mut self.announced, until)..until {
+            self.announce_listening(worker);
         }
-        effects
+        if until == self.places.len() {
+            self.phase = Phase::Serving;
+            self.tell_peers();
+            self.emit(Effect::Ready);
+        }
     }
 
-    fn announce_listening(&self, worker: usize) -> Effect {
-        Effect::Announce(Event::Listening { worker, cpu: self.workers[worker].cpu })
+    fn announce_listening(&mut self, worker: usize) {
+        self.announce(Event::Listening { worker, cpu: self.places[worker].cpu });
     }
 
-    fn ended(&mut self, worker: usize, reason: ExitReason, now: Instant) -> Vec<Effect> {
-        let since = match self.workers[worker].life {
-            Life::Starting { since } | Life::Listening { since } => since,
-            // Abandoned before.
-            Life::Waiting { .. } | Life::Over => return Vec::new(),
-        };
-        let exited = Event::Exited { worker, reason: reason.clone() };
-        let mut effects = vec![Effect::Announce(exited)];
+    fn settled(&mut self, id: LifeId, order: u64) {
+        let done = |yielding: &mut Yielding| yielding.id == id && yielding.order <= order;
+        let given: Vec<_> = self.yielding.extract_if(.., done).collect();
+        let mut sockets: Vec<_> = given.into_iter().flat_map(|yielding| yielding.sockets).collect();
+        if order == LEFT {
+            sockets.extend(self.take_held(id));
+        }
+        if !sockets.is_empty() {
+            self.rearm(&sockets, None);
+        }
+    }
+
+    fn ended(&mut self, id: LifeId, reason: ExitReason, now: Instant) {
+        if let ExitReason::Drained { cut } = reason {
+            self.stopped.cut += cut;
+        }
+        self.settled(id, LEFT);
+        if self.leaving_ended(id, &reason) || self.candidate_ended(id, &reason, now) {
+            return;
+        }
+        // Abandoned before.
+        let Some(worker) = self.place_of(id) else { return };
+        self.announce(Event::Exited { worker, reason: reason.clone() });
         match self.phase {
             Phase::Starting => {
-                self.workers[worker].life = Life::Over;
-                self.failure = Some((worker, reason));
-                effects.extend(self.wind_down(now));
+                self.places[worker].life = Life::Over;
+                self.unstarted = Some((worker, reason));
+                self.wind_down(now);
             }
-            Phase::Serving => {
-                let short = now.duration_since(since) < LIFE_MIN;
-                let after = if short { RESTART_DELAY } else { Duration::ZERO };
-                self.workers[worker].life = Life::Waiting { until: now + after };
-                effects.push(Effect::Announce(Event::Restarting { worker, reason, after }));
-            }
-            Phase::Draining { .. } => {
-                self.workers[worker].life = Life::Over;
-                if let ExitReason::Drained { cut } = reason {
-                    self.stopped.cut += cut;
-                }
-            }
+            Phase::Serving => self.succeed(worker, reason, now),
+            Phase::Draining { .. } => self.places[worker].life = Life::Over,
         }
-        effects
     }
 
-    fn drain(&mut self, now: Instant) -> Vec<Effect> {
+    /// A life has ended that was not told to: it has a successor, if there is one to be had.
+    fn succeed(&mut self, worker: usize, reason: ExitReason, now: Instant) {
+        let lived = match self.places[worker].life {
+            Life::Listening { since, .. } => now.duration_since(since),
+            Life::Starting { .. } | Life::Waiting { .. } | Life::Over => Duration::ZERO,
+        };
+        let random = self.next_random();
+        let place = &mut self.places[worker];
+        let restarts = match place.budget.ended(lived, true, now, random) {
+            Verdict::RestartAfter(after) => {
+                place.life = Life::Waiting { until: now + after };
+                self.announce(Event::Restarting { worker, reason, after });
+                let share = share_of(worker, self.places.len(), &self.groups);
+                self.rearm(&share, Some(worker));
+                return self.tell_peers();
+            }
+            Verdict::Exhausted { restarts, .. } => restarts,
+            Verdict::Stay => 0,
+        };
+        place.life = Life::Over;
+        self.announce(Event::Errored { worker, reason: reason.clone(), restarts });
+        self.fail(Failure::Errored { worker, reason }, now);
+    }
+
+    /// Xorshift: jitter needs no better.
+    fn next_random(&mut self) -> u32 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.random
+    }
+
+    /// The cluster cannot go on.
+    fn fail(&mut self, failure: Failure, now: Instant) {
+        self.stopped.failure.get_or_insert(failure);
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Draining { .. }) {
-            return Vec::new();
+            return;
         }
-        let mut effects = vec![Effect::Announce(Event::Draining { within: self.drain })];
-        effects.extend(self.wind_down(now));
-        effects
+        self.announce(Event::Draining { within: self.rules.drain });
+        self.wind_down(now);
     }
 
-    fn wind_down(&mut self, now: Instant) -> Vec<Effect> {
-        self.phase = Phase::Draining { until: now + self.drain + GIVE_UP_AFTER };
-        let mut effects = Vec::new();
-        for (number, worker) in self.workers.iter_mut().enumerate() {
-            match worker.life {
+    fn wind_down(&mut self, now: Instant) {
+        let end = now + self.rules.drain;
+        self.abandon_change("the cluster ends", now);
+        let (release, until) = (Some(end + RELEASE_AFTER), end + GIVE_UP_AFTER);
+        self.phase = Phase::Draining { release, until };
+        for worker in 0..self.places.len() {
+            match self.places[worker].life {
                 // One that does not listen yet finds the order when it does.
-                Life::Starting { .. } | Life::Listening { .. } => {
-                    effects.push(Effect::Drain(number));
+                Life::Starting { id } | Life::Listening { id, .. } => {
+                    self.emit(Effect::Tell(id, Task::Drain));
                 }
-                Life::Waiting { .. } => worker.life = Life::Over,
+                Life::Waiting { .. } => self.places[worker].life = Life::Over,
                 Life::Over => {}
             }
         }
-        effects
+    }
+
+    fn tick_draining(&mut self, now: Instant) {
+        let Phase::Draining { release, until } = self.phase else { return };
+        if release.is_some_and(|release| release <= now) {
+            self.phase = Phase::Draining { release: None, until };
+            let ids: Vec<_> = self.places.iter().filter_map(|place| place.life.id()).collect();
+            ids.into_iter().for_each(|id| self.emit(Effect::Release(id)));
+        }
+        if until > now {
+            return;
+        }
+        for worker in 0..self.places.len() {
+            if self.places[worker].life.id().is_some() {
+                self.places[worker].life = Life::Over;
+                self.abandon(worker);
+            }
+        }
+    }
+
+    /// Waits no longer for a life.
+    fn abandon(&mut self, worker: usize) {
+        self.stopped.abandoned.push(worker);
+        self.announce(Event::Abandoned { worker });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DRAIN: Duration = Duration::from_secs(30);
-    const MS: Duration = Duration::from_millis(1);
-
-    /// A fleet with a clock that moves by hand.
-    struct Script {
-        fleet: Fleet,
-        now: Instant,
-    }
-
-    impl Script {
-        /// Two workers that have been started.
-        fn started() -> Self {
-            let now = Instant::now();
-            let mut script = Self { fleet: Fleet::new(&[0, 1], DRAIN, now), now };
-            let expected = [starts(0), starts(1)].concat();
-            assert_eq!(script.after(Duration::ZERO), expected);
-            script
-        }
-
-        /// Two workers that listen.
-        fn serving() -> Self {
-            let mut script = Self::started();
-            assert_eq!(script.step(Input::Listening(1)), []);
-            let all = [listens(0), listens(1), Effect::Ready];
-            assert_eq!(script.step(Input::Listening(0)), all);
-            assert_eq!(script.fleet.next_tick(), None);
-            script
-        }
-
-        fn step(&mut self, input: Input) -> Vec<Effect> {
-            self.fleet.step(input, self.now)
-        }
-
-        fn after(&mut self, time: Duration) -> Vec<Effect> {
-            self.now += time;
-            self.fleet.tick(self.now)
-        }
-    }
-
-    fn almost(time: Duration) -> Duration {
-        time.saturating_sub(MS)
-    }
-
-    fn starts(worker: usize) -> Vec<Effect> {
-        let started = Event::Started { worker, cpu: worker };
-        vec![Effect::Announce(started), Effect::Start(worker)]
-    }
-
-    fn listens(worker: usize) -> Effect {
-        Effect::Announce(Event::Listening { worker, cpu: worker })
-    }
-
-    fn exits(worker: usize, reason: ExitReason) -> Effect {
-        Effect::Announce(Event::Exited { worker, reason })
-    }
-
-    fn restarts(worker: usize, after: Duration) -> Effect {
-        Effect::Announce(Event::Restarting { worker, reason: panic(), after })
-    }
-
-    fn panic() -> ExitReason {
-        ExitReason::Panic { message: "boom".to_owned() }
-    }
-
-    fn drained(cut: u64) -> ExitReason {
-        ExitReason::Drained { cut }
-    }
-
-    fn draining() -> Effect {
-        Effect::Announce(Event::Draining { within: DRAIN })
-    }
-
-    #[test]
-    fn a_worker_that_lived_has_a_successor_at_once() {
-        let mut script = Script::serving();
-        assert_eq!(script.after(LIFE_MIN), []);
-        let effects = script.step(Input::Ended(1, panic()));
-        assert_eq!(effects, [exits(1, panic()), restarts(1, Duration::ZERO)]);
-        assert_eq!(script.fleet.next_tick(), Some(script.now));
-        assert_eq!(script.after(Duration::ZERO), starts(1));
-        assert_eq!(script.step(Input::Listening(1)), [listens(1)]);
-    }
-
-    #[test]
-    fn a_short_life_delays_the_successor() {
-        let mut script = Script::serving();
-        script.after(almost(LIFE_MIN));
-        let effects = script.step(Input::Ended(0, panic()));
-        assert_eq!(effects, [exits(0, panic()), restarts(0, RESTART_DELAY)]);
-        assert_eq!(script.after(almost(RESTART_DELAY)), []);
-        assert_eq!(script.after(MS), starts(0));
-        // One that fails before it listens is no other case.
-        let effects = script.step(Input::Ended(0, panic()));
-        assert_eq!(effects, [exits(0, panic()), restarts(0, RESTART_DELAY)]);
-    }
-
-    #[test]
-    fn a_failure_at_first_start_ends_the_others() {
-        let mut script = Script::started();
-        script.step(Input::Listening(0));
-        let effects = script.step(Input::Ended(1, panic()));
-        assert_eq!(effects, [exits(1, panic()), Effect::Drain(0)]);
-        assert!(!script.fleet.is_over());
-        script.step(Input::Ended(0, drained(0)));
-        assert!(script.fleet.is_over());
-        assert_eq!(script.fleet.into_result(), (Stopped::default(), Some((1, panic()))));
-    }
-
-    #[test]
-    fn drain_ends_when_every_worker_has() {
-        let mut script = Script::serving();
-        let effects = script.step(Input::Drain);
-        assert_eq!(effects, [draining(), Effect::Drain(0), Effect::Drain(1)]);
-        assert_eq!(script.step(Input::Drain), []);
-        script.step(Input::Ended(0, drained(2)));
-        // A panic while draining needs no successor.
-        assert_eq!(script.step(Input::Ended(1, panic())), [exits(1, panic())]);
-        assert!(script.fleet.is_over());
-        let stopped = Stopped { cut: 2, abandoned: Vec::new() };
-        assert_eq!(script.fleet.into_result(), (stopped, None));
-    }
-
-    #[test]
-    fn drain_forgoes_a_pending_restart() {
-        let mut script = Script::serving();
-        script.step(Input::Ended(0, panic()));
-        assert_eq!(script.step(Input::Drain), [draining(), Effect::Drain(1)]);
-        assert_eq!(script.after(RESTART_DELAY), []);
-        script.step(Input::Ended(1, drained(0)));
-        assert!(script.fleet.is_over());
-    }
-
-    #[test]
-    fn drain_reaches_a_worker_that_does_not_listen_yet() {
-        let mut script = Script::serving();
-        script.step(Input::Ended(0, panic()));
-        script.after(RESTART_DELAY);
-        let effects = script.step(Input::Drain);
-        assert_eq!(effects, [draining(), Effect::Drain(0), Effect::Drain(1)]);
-    }
-
-    #[test]
-    fn a_worker_that_does_not_end_is_given_up() {
-        let mut script = Script::serving();
-        script.step(Input::Drain);
-        script.step(Input::Ended(0, drained(0)));
-        assert_eq!(script.after(almost(DRAIN + GIVE_UP_AFTER)), []);
-        let abandoned = Effect::Announce(Event::Abandoned { worker: 1 });
-        assert_eq!(script.after(MS), [abandoned]);
-        assert!(script.fleet.is_over());
-        // It comes too late.
-        assert_eq!(script.step(Input::Ended(1, drained(0))), []);
-        let stopped = Stopped { cut: 0, abandoned: vec![1] };
-        assert_eq!(script.fleet.into_result(), (stopped, None));
-    }
-}
+mod tests;

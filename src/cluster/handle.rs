@@ -1,13 +1,19 @@
 //! A running cluster, as the program that embeds it sees it.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
-use super::Address;
-use super::error::SupervisorPanic;
-use super::event::Stopped;
-use super::fleet::Input;
+use super::error::{ChangeError, SupervisorPanic};
+use super::event::{Event, Stopped};
+use super::placement::Placement;
+use super::roster::Roster;
+use super::supervisor::{Answer, News};
+use super::workers::post;
+use super::{Address, Instances, SendError};
+use crate::stats::ClusterStats;
 
 /// A running cluster; [`Cluster::spawn`](crate::Cluster::spawn) returns it.
 ///
@@ -16,8 +22,10 @@ use super::fleet::Input;
 #[must_use = "dropping the handle ends the cluster"]
 pub struct ClusterHandle {
     pub(super) addresses: Vec<Address>,
-    pub(super) cpus: Vec<usize>,
-    pub(super) inputs: Sender<Input>,
+    pub(super) metrics: Option<Address>,
+    pub(super) placement: Placement,
+    pub(super) roster: Arc<Roster>,
+    pub(super) news: Sender<News>,
     /// `None` once it has been joined.
     pub(super) supervisor: Option<JoinHandle<Stopped>>,
 }
@@ -30,23 +38,86 @@ impl ClusterHandle {
         &self.addresses
     }
 
+    /// Where the cluster serves its metrics, if it does: `/metrics` there.
+    #[must_use]
+    pub fn metrics(&self) -> Option<&Address> {
+        self.metrics.as_ref()
+    }
+
     /// The CPU of each worker.
     #[must_use]
-    pub fn cpus(&self) -> &[usize] {
-        &self.cpus
+    pub fn cpus(&self) -> Vec<usize> {
+        self.roster.cpus()
     }
 
     /// How many workers there are.
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.cpus.len()
+        self.roster.cpus().len()
+    }
+
+    /// What the workers have counted so far. Nobody is asked or stopped.
+    #[must_use]
+    pub fn stats(&self) -> ClusterStats {
+        self.roster.stats()
+    }
+
+    /// Has so many workers from now on, or as many as [`Instances`] says, and returns when they
+    /// serve. No request is lost: new workers are started before any socket is theirs, and those
+    /// that go hand their idle connections on and end what they have begun.
+    ///
+    /// # Errors
+    /// A new worker did not start, another change is under way, or the cluster ends: then nothing
+    /// has changed.
+    pub fn scale(&self, instances: impl Into<Instances>) -> Result<(), ChangeError> {
+        let workers = instances.into().resolve(self.placement.cpus());
+        let cpus = (0..workers).map(|worker| self.placement.cpu_of(worker)).collect();
+        self.ask(|answer| News::Scale(cpus, answer))
+    }
+
+    fn ask(&self, news: impl FnOnce(Answer) -> News) -> Result<(), ChangeError> {
+        let (answer, answered) = mpsc::channel();
+        // One that has ended answers nothing.
+        let _ended = self.news.send(news(answer));
+        let answered = answered.recv().unwrap_or_else(|_| Err("the cluster has ended".to_owned()));
+        answered.map_err(|problem| ChangeError { problem })
+    }
+
+    /// What happens from now on, as it happens. Who does not read it pays with memory.
+    #[must_use]
+    pub fn events(&self) -> Receiver<Event> {
+        let (events, receiver) = mpsc::channel();
+        let watch = move |event: &Event| {
+            // Nobody listens any more.
+            let _deaf = events.send(event.clone());
+        };
+        // One that has ended says no more.
+        let _ended = self.news.send(News::Watch(Box::new(watch)));
+        receiver
+    }
+
+    /// Leaves a message for one worker; see [`Workers`](crate::Workers).
+    ///
+    /// # Errors
+    /// The worker does not serve, or has too much to read.
+    pub fn send<M: Any + Send>(&self, worker: usize, message: M) -> Result<(), SendError<M>> {
+        match self.roster.serving().iter().find(|sibling| sibling.worker == worker) {
+            Some(sibling) => post(sibling, message),
+            None => Err(SendError::Absent(message)),
+        }
+    }
+
+    /// Leaves a copy for every worker. Returns how many could take it.
+    pub fn broadcast<M: Any + Send + Clone>(&self, message: &M) -> usize {
+        let serving = self.roster.serving();
+        serving.iter().filter(|sibling| post(sibling, message.clone()).is_ok()).count()
     }
 
     /// Asks the cluster to accept no more, to end what was begun, and then to end itself. Returns
     /// at once; [`join`](Self::join) waits.
     pub fn drain(&self) {
         // One that has ended needs no order.
-        let _ended = self.inputs.send(Input::Drain);
+        let _ended = self.news.send(News::Drain);
     }
 
     /// Waits until the cluster has ended, which somebody must have asked for.
@@ -82,7 +153,7 @@ impl Drop for ClusterHandle {
 
 impl fmt::Debug for ClusterHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { addresses, cpus, .. } = self;
-        f.debug_struct("ClusterHandle").field("addresses", addresses).field("cpus", cpus).finish()
+        let (addresses, cpus) = (&self.addresses, self.cpus());
+        f.debug_struct("ClusterHandle").field("addresses", addresses).field("cpus", &cpus).finish()
     }
 }

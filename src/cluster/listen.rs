@@ -9,12 +9,14 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::Address;
+use super::share::SocketId;
 use crate::sys::process::Process;
 
 /// Connections that may wait in the queue of one socket; the kernel lowers it to `somaxconn`.
@@ -31,6 +33,8 @@ pub(crate) struct Listeners {
 /// The sockets of one address.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// Tells it from any other group of the process.
+    serial: u32,
     address: Address,
     // Before the sockets: as long as they are open, the inode cannot become another file's.
     _path: Option<OwnPath>,
@@ -154,23 +158,30 @@ impl Listeners {
         &self.groups
     }
 
-    /// Duplicates of the sockets that `worker` of `workers` accepts from, over all addresses.
-    pub(crate) fn duplicates_for(&self, worker: usize, workers: usize) -> io::Result<Vec<OwnedFd>> {
-        let mut duplicates = Vec::new();
-        for group in &self.groups {
-            for index in share(worker, workers, group.sockets.len()) {
-                duplicates.push(group.sockets[index].try_clone()?);
-            }
-        }
-        Ok(duplicates)
+    /// The names of all sockets, by address. A renewal keeps the names of those that stay.
+    pub(super) fn ids(&self) -> Vec<Vec<SocketId>> {
+        self.groups.iter().map(Group::ids).collect()
+    }
+
+    #[cfg(test)]
+    /// A descriptor of each socket that `worker` of `workers` accepts from.
+    pub(super) fn duplicates_for(&self, worker: usize, workers: usize) -> io::Result<Vec<OwnedFd>> {
+        let share = super::share::share_of(worker, workers, &self.ids());
+        share.into_iter().map(|socket| self.duplicate(socket)).collect()
+    }
+
+    /// A descriptor of a socket, for a worker to accept from.
+    pub(super) fn duplicate(&self, socket: SocketId) -> io::Result<OwnedFd> {
+        let group = self.groups.iter().find(|group| group.serial == socket.group);
+        let held = group.and_then(|group| group.sockets.get(socket.index as usize));
+        held.ok_or(io::ErrorKind::NotFound)?.try_clone()
     }
 }
 
-/// The sockets of a worker: those whose index modulo the workers is the worker's. With more
-/// workers than sockets several work on duplicates of the same one.
-fn share(worker: usize, workers: usize, sockets: usize) -> impl Iterator<Item = usize> {
-    debug_assert!(worker < workers && sockets > 0);
-    (worker % sockets..sockets).step_by(workers)
+/// A number that no other group of the process has.
+fn serial() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Group {
@@ -193,7 +204,12 @@ impl Group {
                 socket.set_tcp_nodelay(true)?;
             }
         }
-        Ok(Self { address, _path: None, sockets })
+        Ok(Self { serial: serial(), address, _path: None, sockets })
+    }
+
+    fn ids(&self) -> Vec<SocketId> {
+        let group = self.serial;
+        (0..).map(|index| SocketId { group, index }).take(self.sockets.len()).collect()
     }
 
     /// Where this group listens: the port that the kernel chose, where 0 was asked for.
@@ -231,7 +247,7 @@ fn bind_tcp(asked: SocketAddr, count: usize) -> io::Result<Group> {
         sockets.push(sibling.into());
     }
     let address = Address::Tcp(actual.as_socket().unwrap_or(asked));
-    Ok(Group { address, _path: None, sockets })
+    Ok(Group { serial: serial(), address, _path: None, sockets })
 }
 
 /// Non-blocking, for a successor that calls `accept4` itself; an accept in a ring waits anyway.
@@ -263,7 +279,7 @@ fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<Group> {
     }
     socket.listen(BACKLOG)?;
     let address = Address::Unix { path: path.to_owned(), mode };
-    Ok(Group { address, _path: Some(own), sockets: vec![socket.into()] })
+    Ok(Group { serial: serial(), address, _path: Some(own), sockets: vec![socket.into()] })
 }
 
 /// Removes what a dead process left at the path, and nothing else.

@@ -4,16 +4,19 @@
 //! |---|---|
 //! | `builder` | what a cluster is to be, and its start |
 //! | `address`, `instances`, `placement` | where it listens, how many workers, on which CPUs |
-//! | `balance` | who serves a new connection |
 //! | `listen` | the sockets, bound before any worker exists and held until the end |
 //! | `inherit` | or passed by a service manager, and then matched to the addresses |
+//! | `share` | which worker accepts from which socket |
 //! | `fleet` | what the supervisor decides: a state machine without threads or clock |
+//! | `watch` | which workers no longer yield, noticed without a clock |
 //! | `supervisor` | the thread that does it |
 //! | `worker` | one life of a worker |
+//! | `workers` | messages between workers |
+//! | `metrics` | what is known, for Prometheus |
+//! | `roster` | what is known without asking anybody |
 //! | `handle`, `event`, `error` | what the program sees of it |
 
 mod address;
-mod balance;
 mod builder;
 mod error;
 mod event;
@@ -22,17 +25,22 @@ mod handle;
 mod inherit;
 mod instances;
 mod listen;
+mod metrics;
 mod placement;
+mod roster;
+mod share;
 mod supervisor;
+mod watch;
 mod worker;
+mod workers;
 
 pub use address::{Address, AddressError};
-pub use balance::Balance;
 pub use builder::Cluster;
-pub use error::{StartError, SupervisorPanic};
-pub use event::{Event, ExitReason, Stopped};
+pub use error::{ChangeError, StartError, SupervisorPanic};
+pub use event::{Event, ExitReason, Failure, Message, Stall, Stopped};
 pub use handle::ClusterHandle;
 pub(crate) use inherit::allot;
 pub use instances::{Instances, InstancesError};
 pub use listen::BindError;
 pub use placement::PlacementError;
+pub use workers::{SendError, Workers};

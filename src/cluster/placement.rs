@@ -50,6 +50,11 @@ impl Placement {
         Ok(Self { cpus, workers })
     }
 
+    /// How many CPUs there are for them.
+    pub(crate) fn cpus(&self) -> usize {
+        self.cpus.len()
+    }
+
     /// How many workers there are.
     pub(crate) fn workers(&self) -> usize {
         self.workers

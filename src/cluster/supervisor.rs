@@ -1,20 +1,31 @@
-//! The supervisor: a thread that holds the sockets, starts the workers and answers their ends.
+//! The supervisor: a thread that holds the sockets, starts the workers, watches them and answers
+//! their ends.
 //!
-//! It never serves a request. What it decides is in `fleet`; here it is done.
+//! It never serves a request. What it decides is in `fleet` and `watch`; here it is done. All that
+//! it knows outlives a panic of it: whatever throws, it goes on where it was.
 
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
+use super::ClusterHandle;
 use super::error::StartError;
-use super::event::{Event, ExitReason, Stopped};
-use super::fleet::{Effect, Fleet, Input};
+use super::event::{Event, ExitReason, Message, Stall, Stopped};
+use super::fleet::{Birth, Effect, Fleet, Input, LifeId, Rules, Target, Task};
 use super::listen::Listeners;
-use super::worker::{Birth, Life, Plan};
-use crate::server::Order;
-use crate::stats::WorkerStats;
+use super::roster::Roster;
+use super::share::Stake;
+use super::watch::{Finding, Watch};
+use super::worker::{Cradle, Life, Plan};
+use crate::restart::Restart;
+use crate::rt::Fault;
+use crate::server::{Handed, Order, Share, Sibling};
+use crate::stats::WorkerState;
+use crate::sys::thread::{self, ThreadId};
 
 /// Those who watch a cluster.
 pub(super) type Observers = Vec<Box<dyn FnMut(&Event) + Send>>;
@@ -22,98 +33,352 @@ pub(super) type Observers = Vec<Box<dyn FnMut(&Event) + Send>>;
 /// Whether every worker listens, or why not.
 pub(super) type Ready = Sender<Result<(), StartError>>;
 
-/// What the supervisor's thread owns.
-pub(super) struct Supervisor {
+/// Whether the workers are others now, or why not.
+pub(super) type Answer = Sender<Result<(), String>>;
+
+/// What the supervisor hears.
+pub(super) enum News {
+    /// Of a life.
+    Life(Input),
+    /// A worker has something to say to those who watch.
+    Reported(usize, Message),
+    /// The workers are to be on these CPUs.
+    Scale(Vec<usize>, Answer),
+    /// Every worker is to have a new life.
+    Renew(Box<Renewal>, Answer),
+    /// Somebody else wants to know what happens.
+    Watch(Box<dyn FnMut(&Event) + Send>),
+    /// The cluster is to end.
+    Drain,
+    /// The supervisor is to panic.
+    #[cfg(test)]
+    Panic,
+}
+
+/// What every worker is to have.
+pub(super) struct Renewal {
     pub plan: Plan,
     pub cpus: Vec<usize>,
     pub listeners: Listeners,
-    /// What to announce first.
-    pub bound: Event,
-    pub observers: Observers,
-    pub inbox: Receiver<Input>,
+    pub restart: Restart,
+}
+
+/// What the supervisor's thread owns.
+pub(super) struct Supervisor {
+    plan: Plan,
+    listeners: Listeners,
+    observers: Observers,
+    inbox: Receiver<News>,
     /// The other end of `inbox`, for the workers.
-    pub reports: Sender<Input>,
+    news: Sender<News>,
+    ready: Ready,
+    roster: Arc<Roster>,
+    /// Serves the metrics as long as the cluster lives.
+    exporter: Option<ClusterHandle>,
+    fleet: Fleet,
+    watch: Watch,
+    lives: HashMap<LifeId, Life>,
+    /// What is still to be done.
+    pending: VecDeque<Effect>,
+    /// Connections that were on their way to a life that has ended.
+    stray: Vec<Handed>,
+    asked: HashMap<u64, Asked>,
+    tickets: u64,
+}
+
+/// A change that somebody waits for.
+struct Asked {
+    answer: Answer,
+    cpus: Vec<usize>,
+    renewal: Option<Box<Renewal>>,
+}
+
+/// What a supervisor begins with.
+pub(super) struct Start {
+    pub plan: Plan,
+    pub cpus: Vec<usize>,
+    pub restart: Restart,
+    pub listeners: Listeners,
+    pub observers: Observers,
+    pub inbox: Receiver<News>,
+    pub news: Sender<News>,
     pub ready: Ready,
-    /// At the index of each worker, its present life.
-    pub lives: Vec<Option<Life>>,
-    /// At the index of each worker, what it counts, over all its lives.
-    pub stats: Vec<Arc<WorkerStats>>,
+    pub roster: Arc<Roster>,
+    pub exporter: Option<ClusterHandle>,
 }
 
 impl Supervisor {
+    pub(super) fn new(start: Start) -> Self {
+        let Start { plan, cpus, restart, listeners, observers, inbox, .. } = start;
+        let Start { news, ready, roster, exporter, .. } = start;
+        let now = Instant::now();
+        let rules = Rules { drain: plan.timeouts.drain, restart };
+        // Only so that not all programs of a machine wait equally long.
+        #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
+        let random = RandomState::new().hash_one(()) as u32;
+        roster.place(&cpus);
+        Self {
+            fleet: Fleet::new(&cpus, listeners.ids(), rules, random, now),
+            watch: Watch::new(plan.timeouts.stall, now),
+            plan,
+            listeners,
+            observers,
+            inbox,
+            news,
+            ready,
+            roster,
+            exporter,
+            lives: HashMap::new(),
+            pending: VecDeque::new(),
+            stray: Vec::new(),
+            asked: HashMap::new(),
+            tickets: 0,
+        }
+    }
+
     /// Starts the workers and keeps them until the cluster has ended.
-    pub(super) fn run(mut self) -> Stopped {
-        self.announce(&self.bound.clone());
-        let mut fleet = Fleet::new(&self.cpus, self.plan.timeouts.drain, Instant::now());
-        while !fleet.is_over() {
-            let effects = fleet.tick(Instant::now());
-            self.perform(effects, &mut fleet);
-            if fleet.is_over() {
-                break;
-            }
-            let Some(input) = self.wait(fleet.next_tick()) else { continue };
-            if let Input::Ended(worker, _) = &input {
-                self.bury(*worker);
-            }
-            let effects = fleet.step(input, Instant::now());
-            self.perform(effects, &mut fleet);
+    pub(super) fn run(mut self, bound: Event) -> Stopped {
+        self.pending.push_back(Effect::Announce(bound));
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.supervise())) {
+            let message = Fault::from_payload(&*payload).message;
+            tracing::error!(message, "the supervisor panicked");
+            self.pending.push_back(Effect::Announce(Event::SupervisorPanicked { message }));
         }
-        self.finish(fleet)
+        self.finish()
     }
 
-    /// The next thing that happens, unless `until` comes first.
-    fn wait(&self, until: Option<Instant>) -> Option<Input> {
-        let received = match until {
-            Some(until) => self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())),
-            None => self.inbox.recv().map_err(RecvTimeoutError::from),
-        };
-        // Disconnected it cannot be: `reports` is ours.
-        received.ok()
+    fn supervise(&mut self) {
+        loop {
+            self.perform_all();
+            self.pending.extend(self.fleet.tick(Instant::now()));
+            self.perform_all();
+            if self.fleet.is_over() {
+                return;
+            }
+            if let Some(news) = self.wait() {
+                self.hear(news);
+            }
+            self.look();
+        }
     }
 
-    fn perform(&mut self, effects: Vec<Effect>, fleet: &mut Fleet) {
-        for effect in effects {
-            match effect {
-                Effect::Start(worker) => self.start(worker, fleet),
-                Effect::Drain(worker) => {
-                    if let Some(life) = &self.lives[worker] {
-                        life.order(Order::Drain);
-                    }
+    /// The next thing that happens, unless something is due before.
+    fn wait(&self) -> Option<News> {
+        let look = self.watch.next();
+        let until = self.fleet.next_tick().map_or(look, |tick| tick.min(look));
+        match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(news) => Some(news),
+            // Disconnected it cannot be: `news` is ours.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Life(input) => {
+                match &input {
+                    Input::Listening(id) => self.note_listening(*id),
+                    Input::Ended(id, reason) => self.bury(*id, reason),
+                    _ => {}
                 }
-                Effect::Ready => drop(self.ready.send(Ok(()))),
-                Effect::Announce(event) => self.announce(&event),
+                self.step(input);
+            }
+            News::Reported(worker, message) => {
+                self.pending.push_back(Effect::Announce(Event::Message { worker, message }));
+            }
+            News::Scale(cpus, answer) => self.ask(Asked { answer, cpus, renewal: None }),
+            News::Renew(renewal, answer) => {
+                let cpus = renewal.cpus.clone();
+                self.ask(Asked { answer, cpus, renewal: Some(renewal) });
+            }
+            News::Watch(observer) => self.observers.push(observer),
+            News::Drain => self.step(Input::Drain),
+            #[cfg(test)]
+            News::Panic => panic!("the supervisor was told to panic"),
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        self.pending.extend(self.fleet.step(input, Instant::now()));
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        self.tickets += 1;
+        let renewal = asked.renewal.as_ref().map(|renewal| renewal.listeners.ids());
+        let target = Target { ticket: self.tickets, cpus: asked.cpus.clone(), renewal };
+        self.asked.insert(self.tickets, asked);
+        self.step(Input::Change(target));
+    }
+
+    /// Looks for lives that no longer yield.
+    fn look(&mut self) {
+        let watched = self.lives.iter().filter(|(_, life)| life.listening);
+        let readings: Vec<_> = watched.map(|(id, life)| (*id, life.pulse.reading())).collect();
+        let now = Instant::now();
+        for (id, finding) in self.watch.look(now, &readings) {
+            let Some(life) = self.lives.get(&id) else { continue };
+            match finding {
+                Finding::Stalled => {
+                    let route = life.pulse.route().map(str::to_owned);
+                    let stall = Stall { route, busy: life.pulse.busy_for(now) };
+                    self.stray.extend(life.close_door());
+                    self.roster.set_state(id, WorkerState::Stalled);
+                    self.roster.count_restart(life.worker);
+                    self.step(Input::Stalled(id, stall));
+                }
+                Finding::Moved => {
+                    self.roster.set_state(id, WorkerState::Draining);
+                    self.step(Input::Moved(id));
+                }
             }
         }
     }
 
-    fn start(&mut self, worker: usize, fleet: &mut Fleet) {
-        match self.bear(worker) {
-            Ok(life) => self.lives[worker] = Some(life),
+    fn perform_all(&mut self) {
+        while let Some(effect) = self.pending.pop_front() {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start(birth) => self.start(birth),
+            Effect::Tell(id, task) => self.tell(id, task),
+            Effect::Lower(id) => self.schedule(id, thread::lower),
+            Effect::Raise(id) => self.schedule(id, thread::restore),
+            Effect::Release(id) => self.release(id),
+            Effect::Peers(ids) => self.introduce(&ids),
+            Effect::Commit => self.commit(),
+            Effect::Ready => drop(self.ready.send(Ok(()))),
+            Effect::Reply(ticket, answer) => self.reply(ticket, answer),
+            Effect::Announce(event) => self.announce(&event),
+        }
+    }
+
+    fn start(&mut self, birth: Birth) {
+        let id = birth.id;
+        match self.bear(birth) {
+            Ok(life) => {
+                self.roster.enter(id, &life);
+                self.lives.insert(id, life);
+            }
             Err(error) => {
                 let problem = format!("cannot start: {error}");
-                let ended = Input::Ended(worker, ExitReason::Failed { problem });
-                let effects = fleet.step(ended, Instant::now());
-                self.perform(effects, fleet);
+                self.step(Input::Ended(id, ExitReason::Failed { problem }));
             }
         }
     }
 
-    fn bear(&self, worker: usize) -> io::Result<Life> {
-        Life::start(Birth {
-            worker,
-            cpu: self.cpus[worker],
-            plan: self.plan.clone(),
-            listeners: self.listeners.duplicates_for(worker, self.cpus.len())?,
-            stats: Arc::clone(&self.stats[worker]),
-            reports: self.reports.clone(),
-        })
+    fn bear(&self, birth: Birth) -> io::Result<Life> {
+        let Birth { id, worker, cpu, stakes, prepared } = birth;
+        let renewal = self.asked.values().find_map(|asked| asked.renewal.as_ref());
+        let plan = match renewal {
+            Some(renewal) if prepared => &renewal.plan,
+            _ => &self.plan,
+        };
+        let (plan, shares) = (plan.clone(), self.shares(&stakes)?);
+        Life::start(Cradle { id, worker, cpu, plan, shares, news: self.news.clone() })
+    }
+
+    fn shares(&self, stakes: &[Stake]) -> io::Result<Vec<Share>> {
+        let share = |stake: &Stake| {
+            let Stake { socket, arming, rearm } = *stake;
+            let descriptor = self.listeners.duplicate(socket)?;
+            Ok(Share { socket: socket.into(), descriptor, arming, rearm })
+        };
+        stakes.iter().map(share).collect()
+    }
+
+    fn tell(&mut self, id: LifeId, task: Task) {
+        let order = match task {
+            Task::Listen(number, stakes) => match self.shares(&stakes) {
+                Ok(shares) => Order::Listen(number, shares),
+                Err(error) => {
+                    tracing::error!(%error, "a worker cannot be given its sockets");
+                    return;
+                }
+            },
+            Task::Retire => Order::Retire,
+            Task::Drain => Order::Drain,
+        };
+        if matches!(order, Order::Retire | Order::Drain) {
+            self.roster.set_state(id, WorkerState::Draining);
+        }
+        let Some(life) = self.lives.get(&id) else { return };
+        if !life.order(order) {
+            tracing::debug!(worker = life.worker, "an order reached nobody");
+        }
+    }
+
+    fn schedule(&self, id: LifeId, how: fn(ThreadId) -> io::Result<()>) {
+        let Some(thread) = self.lives.get(&id).and_then(|life| life.id.get()) else { return };
+        if let Err(error) = how(*thread) {
+            tracing::warn!(%error, "the scheduling of a stuck worker cannot be changed");
+        }
+    }
+
+    fn release(&mut self, id: LifeId) {
+        let Some(life) = self.lives.get(&id) else { return };
+        let (worker, connections) = (life.worker, life.release() as u64);
+        self.announce(&Event::Released { worker, connections });
+    }
+
+    fn introduce(&mut self, ids: &[LifeId]) {
+        let lives = ids.iter().filter_map(|id| self.lives.get(id));
+        let siblings: Arc<[Sibling]> = lives.map(Life::sibling).collect();
+        for life in self.lives.values() {
+            life.order(Order::Siblings(Arc::clone(&siblings)));
+        }
+        self.roster.set_serving(siblings);
+        self.place_stray();
+    }
+
+    /// Gives connections that nobody has to the lives that have the fewest.
+    fn place_stray(&mut self) {
+        for handed in std::mem::take(&mut self.stray) {
+            let serving = self.lives.values().filter(|life| life.listening);
+            let least = serving.min_by_key(|life| life.stats.connections.get());
+            let kept = match least {
+                Some(life) => life.admit(handed).err(),
+                None => Some(handed),
+            };
+            self.stray.extend(kept);
+        }
+    }
+
+    fn commit(&mut self) {
+        let asked = self.asked.values_mut().find(|asked| asked.renewal.is_some());
+        let Some(renewal) = asked.and_then(|asked| asked.renewal.take()) else { return };
+        let Renewal { plan, listeners, .. } = *renewal;
+        self.watch = Watch::new(plan.timeouts.stall, Instant::now());
+        self.plan = plan;
+        self.listeners = listeners;
+    }
+
+    fn reply(&mut self, ticket: u64, answer: Result<(), String>) {
+        let Some(asked) = self.asked.remove(&ticket) else { return };
+        if answer.is_ok() {
+            self.roster.place(&asked.cpus);
+        }
+        // Who asked may have gone.
+        let _gone = asked.answer.send(answer);
+    }
+
+    fn note_listening(&mut self, id: LifeId) {
+        if let Some(life) = self.lives.get_mut(&id) {
+            life.listening = true;
+            self.roster.set_state(id, WorkerState::Serving);
+        }
     }
 
     /// Waits until the thread of an ended life is gone, before its successor is born.
-    fn bury(&mut self, worker: usize) {
-        if let Some(life) = self.lives[worker].take() {
-            life.bury();
+    fn bury(&mut self, id: LifeId, reason: &ExitReason) {
+        let Some(life) = self.lives.remove(&id) else { return };
+        if !matches!(reason, ExitReason::Drained { .. }) {
+            self.roster.count_restart(life.worker);
         }
+        self.stray.extend(life.bury());
+        self.roster.leave(id, reason.to_string());
     }
 
     fn announce(&mut self, event: &Event) {
@@ -128,11 +393,14 @@ impl Supervisor {
     }
 
     /// Closes the sockets, then tells how it ended.
-    fn finish(mut self, fleet: Fleet) -> Stopped {
-        let (stopped, failure) = fleet.into_result();
+    fn finish(mut self) -> Stopped {
+        let now = Instant::now();
+        let idle = Fleet::new(&[], Vec::new(), self.fleet.rules().clone(), 0, now);
+        let (stopped, unstarted) = std::mem::replace(&mut self.fleet, idle).into_result();
         // `listeners` removes its Unix paths before anybody hears of the end.
         drop(std::mem::take(&mut self.listeners));
-        match failure {
+        drop(self.exporter.take());
+        match unstarted {
             Some((worker, reason)) => {
                 drop(self.ready.send(Err(StartError::Worker { worker, reason })));
             }

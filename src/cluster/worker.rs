@@ -1,21 +1,27 @@
 //! One life of a worker: a thread of its own, from birth to the report of its end.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
-use super::event::ExitReason;
-use super::fleet::Input;
+use super::event::{ExitReason, Message};
+use super::fleet::{Input, LEFT, LifeId};
+use super::supervisor::News;
+use super::workers;
 use crate::app::App;
-use crate::rt::{self, End, Fault, Receiver, Sender, mailbox};
-use crate::server::{self, Limits, OnPanic, Order, Served, Setup, Timeouts};
+use crate::rt::{self, End, Fault, Receiver, Registry, Sender, mailbox};
+use crate::server::{
+    self, Balance, Handed, Limits, OnPanic, Order, Report, Served, Setup, Share, Sibling, Timeouts,
+};
 use crate::stats::{Pulse, WorkerStats};
+use crate::sys::thread::{self as kernel_thread, ThreadId};
 
 /// Orders that may wait for a worker.
-const ORDERS_MAX: usize = 16;
+const ORDERS_MAX: usize = 256;
+/// Connections from siblings that may wait for a worker.
+const DOOR_MAX: usize = 1024;
 
 /// Makes the app of a worker, on its thread.
 pub(super) type Factory = Arc<dyn Fn() -> App + Send + Sync>;
@@ -27,68 +33,160 @@ pub(super) struct Plan {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub on_panic: OnPanic,
+    pub balance: Balance,
+    /// Whether each worker is kept on its CPU.
+    pub pinned: bool,
 }
 
 /// What a life is born with.
-pub(super) struct Birth {
+pub(super) struct Cradle {
+    pub id: LifeId,
     pub worker: usize,
     pub cpu: usize,
     pub plan: Plan,
-    pub listeners: Vec<OwnedFd>,
-    pub stats: Arc<WorkerStats>,
-    pub reports: mpsc::Sender<Input>,
+    pub shares: Vec<Share>,
+    pub news: mpsc::Sender<News>,
 }
 
 /// The supervisor's side of a life.
 pub(super) struct Life {
+    pub worker: usize,
+    pub stats: Arc<WorkerStats>,
+    pub pulse: Arc<Pulse>,
+    /// It has said that it accepts connections.
+    pub listening: bool,
+    /// Its thread, known once it runs.
+    pub id: Arc<OnceLock<ThreadId>>,
     orders: Sender<Order>,
+    door: Sender<Handed>,
+    registry: Registry,
     thread: JoinHandle<()>,
 }
 
 impl Life {
     /// Starts a worker on a new thread. Its end, however it comes, is reported once.
-    pub(super) fn start(birth: Birth) -> io::Result<Self> {
+    pub(super) fn start(cradle: Cradle) -> io::Result<Self> {
         let (orders, inbox) = mailbox(ORDERS_MAX);
-        let name = format!("corelane-w{}", birth.worker);
-        let thread = thread::Builder::new().name(name).spawn(move || live(birth, inbox))?;
-        Ok(Self { orders, thread })
+        let (door, visitors) = mailbox(DOOR_MAX);
+        let (stats, pulse) = (Arc::<WorkerStats>::default(), Arc::new(Pulse::new()));
+        let (id, registry) = (Arc::<OnceLock<ThreadId>>::default(), Registry::default());
+        let ends = Ends {
+            stats: Arc::clone(&stats),
+            pulse: Arc::clone(&pulse),
+            registry: registry.clone(),
+            id: Arc::clone(&id),
+            inbox,
+            visitors,
+        };
+        let worker = cradle.worker;
+        let name = format!("corelane-w{worker}");
+        let thread = thread::Builder::new().name(name).spawn(move || live(cradle, ends))?;
+        Ok(Self { worker, stats, pulse, listening: false, id, orders, door, registry, thread })
     }
 
-    /// Leaves an order.
-    pub(super) fn order(&self, order: Order) {
-        // One whose mailbox is closed has ended: its report is on the way.
-        let _ended = self.orders.send(order);
+    /// Leaves an order. False if it cannot be left: the life has ended, and its report is on the
+    /// way; or it is stuck, and its box is full.
+    pub(super) fn order(&self, order: Order) -> bool {
+        self.orders.send(order).is_ok()
     }
 
-    /// Waits for the thread, which has reported its end.
-    pub(super) fn bury(self) {
+    /// Sends a connection, which counts here from now on; back if it has ended.
+    pub(super) fn admit(&self, handed: Handed) -> Result<(), Handed> {
+        self.stats.connections.increment();
+        self.door.send(handed).inspect_err(|_| self.stats.connections.decrement())
+    }
+
+    /// As its siblings see it.
+    pub(super) fn sibling(&self) -> Sibling {
+        Sibling {
+            worker: self.worker,
+            stats: Arc::clone(&self.stats),
+            pulse: Arc::clone(&self.pulse),
+            door: self.door.clone(),
+            orders: self.orders.clone(),
+        }
+    }
+
+    /// Shuts down its connections from outside; returns how many.
+    pub(super) fn release(&self) -> usize {
+        self.registry.shut_down_all()
+    }
+
+    /// Takes no more connections from siblings. Returns those that were sent to it and that it has
+    /// not seen; they no longer count here.
+    pub(super) fn close_door(&self) -> Vec<Handed> {
+        close(&self.door, &self.stats)
+    }
+
+    /// Waits for the thread, which has reported its end. Returns the connections that were sent to
+    /// it and that it has not seen.
+    pub(super) fn bury(self) -> Vec<Handed> {
+        let Self { thread, orders, door, stats, .. } = self;
         // What it panicked with has been reported.
-        let _panic = self.thread.join();
+        let _panic = thread.join();
+        while orders.take_back().is_some() {}
+        close(&door, &stats)
     }
 }
 
-fn live(birth: Birth, orders: Receiver<Order>) {
-    let (worker, reports) = (birth.worker, birth.reports.clone());
+fn close(door: &Sender<Handed>, stats: &WorkerStats) -> Vec<Handed> {
+    door.close();
+    let unseen: Vec<_> = std::iter::from_fn(|| door.take_back()).collect();
+    stats.connections.subtract(unseen.len() as u64);
+    unseen
+}
+
+/// What a life shares with the supervisor.
+struct Ends {
+    stats: Arc<WorkerStats>,
+    pulse: Arc<Pulse>,
+    registry: Registry,
+    id: Arc<OnceLock<ThreadId>>,
+    inbox: Receiver<Order>,
+    visitors: Receiver<Handed>,
+}
+
+fn live(cradle: Cradle, ends: Ends) {
+    let (id, news) = (cradle.id, cradle.news.clone());
+    // Set once: this is the life's only thread.
+    let _set = ends.id.set(kernel_thread::current());
+    workers::enter(cradle.worker, {
+        let (worker, news) = (cradle.worker, news.clone());
+        // A supervisor that is gone needs no reports.
+        move |message| drop(news.send(News::Reported(worker, Message(message))))
+    });
     // `run` catches what tasks throw; this is for itself, lest a death go unnoticed.
-    let ended = catch_unwind(AssertUnwindSafe(|| run(birth, orders)))
+    let ended = catch_unwind(AssertUnwindSafe(|| run(cradle, ends)))
         .unwrap_or_else(|payload| Err(End::Panic(Fault::from_payload(&*payload))));
     // A supervisor that is gone needs no report.
-    let _gone = reports.send(Input::Ended(worker, ended.into()));
+    let _gone = news.send(News::Life(Input::Ended(id, ended.into())));
 }
 
-fn run(birth: Birth, orders: Receiver<Order>) -> Result<Served, End> {
-    let Birth { worker, cpu, plan, listeners, stats, reports } = birth;
-    let name = format!("worker {worker}");
-    let options =
-        rt::Options { cpu: Some(cpu), stats: Arc::clone(&stats), ..rt::Options::new(name) };
-    // The connections of the life before went with it.
-    stats.connections.subtract(stats.connections.get());
+fn run(cradle: Cradle, ends: Ends) -> Result<Served, End> {
+    let Cradle { id, worker, cpu, plan, shares, news } = cradle;
+    let Ends { stats, pulse, registry, inbox, visitors, .. } = ends;
+    let options = rt::Options {
+        cpu: plan.pinned.then_some(cpu),
+        name: format!("worker {worker}"),
+        stats: Arc::clone(&stats),
+        pulse: Arc::clone(&pulse),
+        registry,
+    };
     let served = rt::run(&options, move || async move {
-        let Plan { factory, limits, timeouts, on_panic } = plan;
-        let (app, pulse) = (factory(), Arc::new(Pulse::new()));
-        let setup = Setup { listeners, app, limits, timeouts, on_panic, stats, pulse, orders };
-        let listening = || drop(reports.send(Input::Listening(worker)));
-        server::serve(setup, listening).await
+        let Plan { factory, limits, timeouts, on_panic, balance, .. } = plan;
+        let app = factory();
+        let (orders, door) = (inbox, visitors);
+        let setup =
+            Setup { shares, app, limits, timeouts, on_panic, balance, stats, pulse, orders, door };
+        let report = |report| {
+            let input = match report {
+                Report::Listening => Input::Listening(id),
+                Report::Settled(order) => Input::Settled(id, order),
+                Report::Left => Input::Settled(id, LEFT),
+            };
+            drop(news.send(News::Life(input)));
+        };
+        server::serve(setup, report).await
     })?;
     served.map_err(|error| End::Start(format!("it cannot listen: {error}")))
 }
@@ -97,7 +195,7 @@ impl From<Result<Served, End>> for ExitReason {
     fn from(ended: Result<Served, End>) -> Self {
         match ended {
             Ok(Served { cut }) => Self::Drained { cut },
-            Err(End::Panic(Fault { message })) => Self::Panic { message },
+            Err(End::Panic(Fault { message, location })) => Self::Panic { message, location },
             Err(end) => Self::Failed { problem: end.to_string() },
         }
     }

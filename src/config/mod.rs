@@ -28,4 +28,4 @@ mod unit;
 mod tests;
 
 pub(crate) use error::ConfigError;
-pub(crate) use model::{AppConfig, Config, OnPanic};
+pub(crate) use model::{AppConfig, Config};

@@ -8,9 +8,9 @@ use http::header::HeaderValue;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::app::{self, App, PatternError};
-use crate::cluster::{Address, Balance, Instances};
+use crate::cluster::{Address, Instances};
 use crate::restart::Restart;
-use crate::server::{Limits, Timeouts};
+use crate::server::{Balance, Limits, OnPanic, Timeouts};
 
 /// A whole `corelane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,16 +44,6 @@ pub(crate) struct AppConfig {
     pub limits: Limits,
     /// How long a worker waits.
     pub timeouts: Timeouts,
-}
-
-/// What a handler's panic ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum OnPanic {
-    /// The request, with a 500, and its connection.
-    #[default]
-    Answer,
-    /// The worker, which is restarted.
-    Restart,
 }
 
 /// One `[[apps.routes]]` table.

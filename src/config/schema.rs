@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::cpus;
-use super::model::{AppConfig, Config, OnPanic};
+use super::model::{AppConfig, Config};
 use super::reader::{Entry, Table};
 use super::report::Report;
 use super::{route, settings};
-use crate::cluster::{Address, Balance, Instances};
+use crate::cluster::{Address, Instances};
 use crate::restart::Restart;
-use crate::server::{Limits, Timeouts};
+use crate::server::{Balance, Limits, OnPanic, Timeouts};
 
 const NAME_CHARS_MAX: usize = 64;
 
@@ -23,7 +23,7 @@ const REQUIRED_KEYS: &[&str] = &["name", "listen", "routes"];
 const OWN_KEYS: &[&str] = &["metrics"];
 
 const BALANCES: &[(&str, Balance)] = &[("least", Balance::Least), ("kernel", Balance::Kernel)];
-const ON_PANIC: &[(&str, OnPanic)] = &[("500", OnPanic::Answer), ("restart", OnPanic::Restart)];
+const ON_PANIC: &[(&str, OnPanic)] = &[("500", OnPanic::Respond), ("restart", OnPanic::Restart)];
 
 /// What an app has in common with `[defaults]`.
 #[derive(Clone, Default)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::error::{ConfigError, Mistake};
-use super::model::{Action, OnPanic};
+use super::model::Action;
 use super::{AppConfig, Config};
-use crate::cluster::{Balance, Instances};
+use crate::cluster::Instances;
 use crate::restart::{Restart, When};
-use crate::server::{Limits, Timeouts};
+use crate::server::{Balance, Limits, OnPanic, Timeouts};
 
 /// An app with nothing wrong.
 const APP: &str = "[[apps]]\nname = \"a\"\nlisten = [\"127.0.0.1:3000\"]\n";
@@ -59,7 +59,7 @@ fn the_embedded_default_is_right() {
     assert_eq!(app.instances, Instances::Max);
     assert_eq!((&app.limits, &app.timeouts), (&Limits::default(), &Timeouts::default()));
     assert_eq!((&app.restart, &app.metrics), (&Restart::default(), &None));
-    assert_eq!((app.balance, app.on_panic), (Balance::Least, OnPanic::Answer));
+    assert_eq!((app.balance, app.on_panic), (Balance::Least, OnPanic::Respond));
     let [route] = app.routes.as_slice() else { panic!("one route") };
     assert_eq!((route.path.as_str(), route.methods.as_slice()), ("/", &[Method::GET][..]));
     let Action::Respond { status, body, .. } = &route.action else { panic!("a fixed answer") };
@@ -150,7 +150,7 @@ fn defaults_are_merged_key_by_key() {
     let seconds = Duration::from_secs;
     assert_eq!(app.timeouts, Timeouts { header: seconds(1), drain: seconds(9), ..base });
     assert_eq!(app.limits, Limits { headers: 5, pipeline: 4, ..Limits::default() });
-    assert_eq!((app.balance, app.on_panic), (Balance::Kernel, OnPanic::Answer));
+    assert_eq!((app.balance, app.on_panic), (Balance::Kernel, OnPanic::Respond));
     let (policy, within) = (When::Never, seconds(9));
     let base = Restart::default();
     assert_eq!(app.restart, Restart { policy, within, stalled_max: 7, max_restarts: 4, ..base });

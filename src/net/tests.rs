@@ -327,7 +327,9 @@ fn a_panicking_task_ends_the_life_in_order() {
         let mut input = Vec::new();
         receive(&mut stream, &mut input).await.unwrap();
     });
-    assert!(matches!(end, Err(End::Panic(fault)) if fault.message == "on purpose"));
+    let Err(End::Panic(fault)) = end else { panic!("{end:?}") };
+    assert_eq!(fault.message, "on purpose");
+    assert!(fault.location.unwrap().starts_with("src/net/tests.rs:"));
     assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "the client of the dead sees it close");
 }
 
@@ -477,4 +479,30 @@ fn a_mailbox_is_bounded_and_refuses_once_its_core_is_gone() {
     let got = on_executor(move || async move { (receiver.recv().await, receiver.recv().await) });
     assert_eq!(got.unwrap(), (1, 2));
     assert_eq!(sender.send(4), Err(4));
+}
+
+#[test]
+fn a_message_that_is_not_received_can_be_taken_back_and_none_is_lost() {
+    let (sender, receiver) = mailbox(4);
+    sender.send(1).unwrap();
+    sender.send(2).unwrap();
+    assert_eq!(sender.take_back(), None, "somebody may receive it");
+    let got = on_executor(move || async move { receiver.recv().await });
+    assert_eq!(got.unwrap(), 1);
+    assert_eq!(sender.send(3), Err(3));
+    assert_eq!((sender.take_back(), sender.take_back()), (Some(2), None));
+    // Those who send while the receiver goes either get it back or leave it to be taken back.
+    for _ in 0..200 {
+        let (sender, receiver) = mailbox(1 << 10);
+        let sending: Vec<_> = (0..2)
+            .map(|_| {
+                let sender = sender.clone();
+                std::thread::spawn(move || (0..).take_while(|i| sender.send(*i).is_ok()).count())
+            })
+            .collect();
+        std::thread::yield_now();
+        drop(receiver);
+        let sent: usize = sending.into_iter().map(|sending| sending.join().unwrap()).sum();
+        assert_eq!(std::iter::from_fn(|| sender.take_back()).count(), sent);
+    }
 }

@@ -7,10 +7,8 @@
 //! | `policy` | what is asked for |
 //! | `budget` | what it comes to, end by end |
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor does not ask it yet"))]
 mod budget;
 mod policy;
 
-#[expect(unused_imports, reason = "the supervisor does not ask it yet")]
 pub(crate) use budget::{Budget, Verdict};
 pub use policy::{Restart, When};

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::executor::Fault;
+use super::fault::Fault;
 
 /// Why blocking work has no result: it panicked.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,5 @@
 //! The life of one executor: from its thread's start to the last completion of its ring.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -16,6 +15,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::driver::Driver;
+use super::fault::Fault;
 use super::registry::Registry;
 use super::ring::Wait;
 use super::task::{Tasks, spawn_detached};
@@ -78,28 +78,6 @@ pub(crate) enum End {
     Ring(String),
 }
 
-/// A panic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// What it said.
-    pub message: String,
-}
-
-impl Fault {
-    /// From what a panic was caught with.
-    pub(crate) fn from_payload(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Self { message: text.unwrap_or_else(|| "a panic without a message".to_owned()) }
-    }
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "panic: {}", self.message)
-    }
-}
-
 /// Runs an executor on this thread until the future that `main` makes is done, or a task panics.
 /// When this returns, every task is gone, every descriptor closed, and the kernel has let go of all
 /// memory.
@@ -108,6 +86,7 @@ where
     T: 'static,
     F: Future<Output = T> + 'static,
 {
+    Fault::watch_thread();
     // glommio panics where io_uring is refused.
     let made = catch_unwind(|| make(options));
     let executor = made.map_err(|payload| End::Start(Fault::from_payload(&*payload).message))??;
@@ -262,7 +241,8 @@ impl Sleeper {
                 };
                 if let Err(error) = read {
                     // A core that cannot be woken must not live on.
-                    tasks.fail(Fault { message: format!("the wake-up failed: {error}") });
+                    let message = format!("the wake-up failed: {error}");
+                    tasks.fail(Fault { message, location: None });
                     left.set(true);
                 }
                 driver.end_rest();

@@ -73,6 +73,10 @@ impl Notice {
 }
 
 /// A queue to a core that holds at most `capacity` messages.
+///
+/// It outlives its receiver: whoever ends a life, and keeps a sender for that, must
+/// [take back](Sender::take_back) what the life has not received, or it is lost, and in memory until
+/// the last sender goes.
 pub(crate) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared =
         Arc::new(Shared { queue: ConcurrentQueue::bounded(capacity), notifier: OnceLock::new() });
@@ -94,13 +98,33 @@ impl<T> Clone for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Leaves a message. Gives it back if the mailbox is full, or its core has ended.
+    /// Leaves a message. Gives it back if the mailbox is full, or its receiver has gone.
     pub(crate) fn send(&self, message: T) -> Result<(), T> {
         self.0.queue.push(message).map_err(concurrent_queue::PushError::into_inner)?;
         if let Some(notifier) = self.0.notifier.get() {
             notifier.notify();
         }
         Ok(())
+    }
+
+    /// Takes no more messages, of any sender. What is there can be received, or taken back.
+    pub(crate) fn close(&self) {
+        self.0.queue.close();
+    }
+
+    /// Whether it takes no more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.queue.is_closed()
+    }
+
+    /// The next message that nobody will receive, because the receiver has gone; `None` if there is
+    /// none left, or the receiver is still there. No message comes after `None` then: a send that
+    /// has not failed is in the queue before the receiver goes.
+    pub(crate) fn take_back(&self) -> Option<T> {
+        if !self.0.queue.is_closed() {
+            return None;
+        }
+        self.0.queue.pop().ok()
     }
 }
 
@@ -126,6 +150,16 @@ impl<T> Receiver<T> {
         .await
     }
 
+    /// Takes no more messages.
+    pub(crate) fn close(&self) {
+        self.0.queue.close();
+    }
+
+    /// The next message, if there is one.
+    pub(crate) fn try_recv(&self) -> Option<T> {
+        self.0.queue.pop().ok()
+    }
+
     #[expect(clippy::unused_self, reason = "reads as what it does")]
     fn listen(&self, driver: &Rc<Driver>, waker: &Waker) {
         driver.with(|core| {
@@ -140,7 +174,5 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.0.queue.close();
-        // What nobody will receive must not live as long as the last sender.
-        while self.0.queue.pop().is_ok() {}
     }
 }

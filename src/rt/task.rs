@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use super::Driver;
-use super::executor::Fault;
+use super::fault::Fault;
 
 /// The tasks of one executor's life.
 pub(super) struct Tasks {

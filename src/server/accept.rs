@@ -2,12 +2,15 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::Balance;
 use super::connection::{Open, converse};
 use super::core::Core;
 use super::linger::linger;
+use super::sibling::Handed;
 use crate::h1::{Refusal, encode_refusal};
 use crate::net::{Listener, Output, Stream, Transport};
 use crate::rt::{sleep, spawn_detached};
@@ -19,10 +22,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(super) async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
     loop {
         match listener.accept().await {
-            Ok(Some(socket)) => match Stream::new(socket) {
-                Ok(stream) => admit(&core, stream),
-                Err(error) => tracing::warn!(%error, "cannot take a connection"),
-            },
+            Ok(Some(socket)) => welcome(&core, socket),
             Ok(None) => return,
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -40,14 +40,34 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(errno, Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO | libc::EPERM))
 }
 
-fn admit(core: &Rc<Core>, stream: Stream) {
+/// A connection has come: it is served here, unless a sibling has fewer.
+fn welcome(core: &Rc<Core>, socket: OwnedFd) {
     core.stats.accepted.increment();
-    if core.stats.connections.get() >= core.limits.connections as u64 {
+    let mut handed = Handed { socket, fresh: true };
+    // With this one it would hold at least two more than a sibling that has at most so many.
+    if core.balance == Balance::Least
+        && let Some(most) = core.stats.connections.get().checked_sub(1)
+    {
+        match core.pass_on(handed, most) {
+            Ok(()) => return core.stats.handed_off.increment(),
+            Err(kept) => handed = kept,
+        }
+    }
+    core.stats.connections.increment();
+    admit(core, handed);
+}
+
+/// Serves a connection that is counted already.
+pub(super) fn admit(core: &Rc<Core>, handed: Handed) {
+    let Handed { socket, fresh } = handed;
+    let open = Open::counted(Rc::clone(core));
+    let Ok(stream) = Stream::new(socket) else { return };
+    if core.stats.connections.get() > core.limits.connections as u64 {
+        drop(open);
         core.stats.overloaded.increment();
         return spawn_detached(turn_away(Rc::clone(core), stream));
     }
-    let open = Open::new(Rc::clone(core));
-    spawn_detached(converse(open, stream));
+    spawn_detached(converse(open, stream, fresh));
 }
 
 /// Answers 503, so that the client knows, and closes.

@@ -13,6 +13,7 @@ use super::core::Core;
 use super::exchange::{Exchange, Job, Outcome};
 use super::linger::linger;
 use super::peer::CompactPeer;
+use super::sibling::Handed;
 use super::tap::Tap;
 use crate::message::{Contained, Handover, Upgraded};
 use crate::net::{Stream, Transport};
@@ -23,9 +24,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// One more.
-    pub(super) fn new(core: Rc<Core>) -> Self {
-        core.stats.connections.increment();
+    /// One that has been counted already.
+    pub(super) fn counted(core: Rc<Core>) -> Self {
         Self { core }
     }
 }
@@ -38,14 +38,22 @@ impl Drop for Open {
 
 /// Serves a connection from accept to close. Between requests it holds nothing but this future,
 /// which is kept small: what only some connections come to is boxed when they do.
-pub(super) async fn converse(open: Open, mut stream: Stream) {
+pub(super) async fn converse(open: Open, mut stream: Stream, mut fresh: bool) {
     let core = &open.core;
     let Ok(peer) = stream.peer_addr().map(CompactPeer::from) else { return };
-    stream.arm(core.waits.header);
-    let mut fresh = true;
+    stream.arm(if fresh { core.waits.header } else { core.waits.keep_alive });
+    let mut stays = false;
     let last = loop {
-        let timed_out = match wait(core, &mut stream).await {
-            Ok(()) => false,
+        let timed_out = match wait(core, &mut stream, stays).await {
+            Ok(Call::Client) => false,
+            Ok(Call::Farewell) => match Box::pin(hand_on(core, stream, fresh)).await {
+                Some(kept) => {
+                    stream = kept;
+                    stays = true;
+                    continue;
+                }
+                None => return,
+            },
             Err(error) if refuses_late(core, fresh, &error) => true,
             Err(_) => return,
         };
@@ -85,17 +93,40 @@ fn finish(core: &Rc<Core>, exchange: Exchange) -> Result<Stream, Option<Last>> {
     }
 }
 
-/// Waits for the client's next bytes. When the worker begins to drain, the wait is cut short.
-async fn wait(core: &Core, stream: &mut Stream) -> io::Result<()> {
+/// What ends the wait of an idle connection.
+enum Call {
+    /// The client: bytes, or the end.
+    Client,
+    /// The worker retires, and a sibling may take the connection.
+    Farewell,
+}
+
+/// Waits for the client's next bytes. When the worker begins to leave, the wait is cut short, or
+/// ends at once if the connection need not stay.
+async fn wait(core: &Core, stream: &mut Stream, stays: bool) -> io::Result<Call> {
     let mut leaving = false;
     poll_fn(|cx| {
         if core.draining() && !leaving {
             leaving = true;
             stream.arm(core.waits.idle_grace);
         }
-        stream.poll_readable(cx)
+        match stream.poll_readable(cx) {
+            Poll::Pending if !stays && core.hands_on() => Poll::Ready(Ok(Call::Farewell)),
+            polled => polled.map_ok(|()| Call::Client),
+        }
     })
     .await
+}
+
+/// Gives an idle connection to a sibling. It comes back if its client has called meanwhile, or if
+/// no sibling takes it.
+async fn hand_on(core: &Core, stream: Stream, fresh: bool) -> Option<Stream> {
+    let socket = match stream.release().await {
+        Ok(socket) => socket,
+        Err(stream) => return Some(stream),
+    };
+    let handed = core.pass_on(Handed { socket, fresh }, u64::MAX);
+    handed.err().and_then(|handed| Stream::new(handed.socket).ok())
 }
 
 /// Whether the wait has failed because the first head did not come in time. While the worker

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use super::date::{DATE_LEN, Date};
 use super::exchange::Exchange;
-use super::{Limits, OnPanic, Timeouts};
+use super::sibling::Sibling;
+use super::{Balance, Limits, OnPanic, Timeouts};
 use crate::app::App;
 use crate::h1::HeadLimits;
 use crate::message::discard;
@@ -30,10 +31,23 @@ pub(super) struct Core {
     pub driver: Rc<Driver>,
     on_panic: OnPanic,
     date: Date,
-    draining: Cell<bool>,
+    mode: Cell<Mode>,
+    pub balance: Balance,
+    /// All workers that serve, this one among them.
+    pub siblings: RefCell<Arc<[Sibling]>>,
     /// Connections that linger after their last answer.
     pub lingering: Cell<usize>,
     exchanges: RefCell<Vec<Exchange>>,
+}
+
+/// What a worker is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Serving,
+    /// It takes leave; idle connections go to siblings.
+    Retiring,
+    /// It takes leave of its clients.
+    Draining,
 }
 
 /// The timeouts, as the driver knows them.
@@ -52,7 +66,7 @@ impl Core {
         app: App,
         limits: Limits,
         timeouts: &Timeouts,
-        on_panic: OnPanic,
+        (on_panic, balance): (OnPanic, Balance),
         stats: Arc<WorkerStats>,
         pulse: Arc<Pulse>,
     ) -> Rc<Self> {
@@ -80,7 +94,9 @@ impl Core {
             driver,
             on_panic,
             date: Date::new(),
-            draining: Cell::new(false),
+            mode: Cell::new(Mode::Serving),
+            balance,
+            siblings: RefCell::new(Arc::new([])),
             lingering: Cell::new(0),
             exchanges: RefCell::default(),
         })
@@ -108,22 +124,28 @@ impl Core {
         self.stats.panics.increment();
         let pattern = route.and_then(|route| self.app.pattern(route));
         tracing::error!(route = pattern, "a handler panicked");
-        let Fault { message } = Fault::from_payload(&*payload);
+        let fault = Fault::from_payload(&*payload);
         discard(payload);
         if self.on_panic == OnPanic::Restart {
             // The payload itself may panic when it is dropped, out there where nobody expects it.
-            resume_unwind(Box::new(message));
+            resume_unwind(Box::new(fault));
         }
     }
 
     /// Whether the worker takes leave of its clients.
     pub(super) fn draining(&self) -> bool {
-        self.draining.get()
+        self.mode.get() != Mode::Serving
     }
 
-    /// From now on answers close their connections, and idle ones go after a while.
-    pub(super) fn drain(&self) {
-        self.draining.set(true);
+    /// Whether idle connections go to siblings.
+    pub(super) fn hands_on(&self) -> bool {
+        self.mode.get() == Mode::Retiring && self.has_siblings()
+    }
+
+    /// From now on answers close their connections, and idle ones go: to siblings, or after a
+    /// while.
+    pub(super) fn leave(&self, mode: Mode) {
+        self.mode.set(mode);
         self.driver.with(crate::rt::Tables::wake_readers);
     }
 

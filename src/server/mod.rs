@@ -16,9 +16,11 @@ mod outgoing;
 mod peer;
 mod serve;
 mod settings;
+mod sibling;
 mod tap;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use serve::{Order, Served, Setup, serve};
-pub use settings::{Limits, OnPanic, Timeouts};
+pub(crate) use serve::{Order, Report, Served, Setup, Share, serve};
+pub use settings::{Balance, Limits, OnPanic, Timeouts};
+pub(crate) use sibling::{Handed, Sibling, siblings};

@@ -1,16 +1,20 @@
 //! A worker's main future.
 
+use std::any::Any;
+use std::collections::HashMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::accept::accept;
-use super::core::Core;
-use super::{Limits, OnPanic, Timeouts};
+use super::accept::{accept, admit};
+use super::core::{Core, Mode};
+use super::sibling::{Handed, Sibling};
+use super::{Balance, Limits, OnPanic, Timeouts};
 use crate::app::App;
 use crate::net::{Arming, Listener};
-use crate::rt::{Receiver, sleep, spawn_local};
+use crate::rt::{JoinHandle, Receiver, sleep, spawn_local};
 use crate::stats::{Pulse, WorkerStats};
 
 /// How often a draining worker looks whether its connections have ended.
@@ -18,29 +22,63 @@ const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
 /// What a worker serves, and how.
 pub(crate) struct Setup {
-    /// Listening sockets, for this worker to accept from.
-    pub listeners: Vec<OwnedFd>,
+    /// Listening sockets to accept from at first.
+    pub shares: Vec<Share>,
     /// The application, made on this core.
     pub app: App,
     /// How much clients may send.
     pub limits: Limits,
     /// How long clients may take.
     pub timeouts: Timeouts,
-    /// What a handler's panic ends.
+    /// What a handler's panic comes to.
     pub on_panic: OnPanic,
+    /// Whether fresh connections go to who has the fewest.
+    pub balance: Balance,
     /// Where to count.
     pub stats: Arc<WorkerStats>,
-    /// Where to say whose code runs.
+    /// Where to say which route is at work.
     pub pulse: Arc<Pulse>,
     /// What the supervisor wants.
     pub orders: Receiver<Order>,
+    /// Connections from siblings.
+    pub door: Receiver<Handed>,
+}
+
+/// A listening socket for a worker.
+pub(crate) struct Share {
+    /// Names the socket among those of the cluster.
+    pub socket: u64,
+    /// A descriptor of it, for this worker alone.
+    pub descriptor: OwnedFd,
+    /// How to accept from it.
+    pub arming: Arming,
+    /// Arm anew even if it is armed already.
+    pub rearm: bool,
 }
 
 /// What a supervisor tells a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
+    /// Accept from these sockets and no others; then say [`Report::Settled`] with this number.
+    Listen(u64, Vec<Share>),
+    /// These serve, this worker among them.
+    Siblings(Arc<[Sibling]>),
+    /// For the application.
+    Deliver(Box<dyn Any + Send>),
+    /// Accept no more, give idle connections to siblings, end what was begun, close.
+    Retire,
     /// Accept no more, end what was begun, close.
     Drain,
+}
+
+/// What a worker tells the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Connections are accepted.
+    Listening,
+    /// An order to listen has been carried out: nothing is armed on other sockets.
+    Settled(u64),
+    /// Nothing is armed on any socket, for good.
+    Left,
 }
 
 /// How a worker ended that was told to.
@@ -50,37 +88,88 @@ pub(crate) struct Served {
     pub cut: u64,
 }
 
-/// Serves until it is told to drain and has done so. `listening` is called once connections are
-/// accepted.
+/// Serves until it is told to end and has done so.
 ///
 /// # Errors
 /// A listening socket could not be taken.
-pub(crate) async fn serve(setup: Setup, listening: impl FnOnce()) -> std::io::Result<Served> {
-    let Setup { listeners, app, limits, timeouts, on_panic, stats, pulse, orders } = setup;
+pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<Served> {
+    let Setup { orders, door, shares, .. } = setup;
+    let Setup { app, limits, timeouts, on_panic, balance, stats, pulse, .. } = setup;
+    let longest = timeouts.drain;
     pulse.name_routes(app.patterns());
-    let core = Core::new(app, limits, &timeouts, on_panic, stats, pulse);
-    let listeners = listeners
-        .into_iter()
-        .map(|socket| Listener::new(socket, Arming::Accept).map(Rc::new))
-        .collect::<Result<Vec<_>, _>>()?;
-    let accepting =
-        listeners.iter().map(|listener| spawn_local(accept(Rc::clone(&core), Rc::clone(listener))));
-    let accepting: Vec<_> = accepting.collect();
-    listening();
-    let Order::Drain = orders.recv().await;
-    for listener in &listeners {
-        listener.stop();
+    let core = Core::new(app, limits, &timeouts, (on_panic, balance), stats, pulse);
+    let mut accepting = Accepting { core: Rc::clone(&core), sockets: HashMap::new() };
+    accepting.apply(shares).await?;
+    let door = Rc::new(door);
+    drop(spawn_local(answer_door(Rc::clone(&core), Rc::clone(&door))));
+    report(Report::Listening);
+    let mode = loop {
+        match orders.recv().await {
+            Order::Listen(number, shares) => {
+                accepting.apply(shares).await?;
+                report(Report::Settled(number));
+            }
+            Order::Siblings(siblings) => core.meet(siblings),
+            Order::Deliver(message) => core.app.deliver(message),
+            Order::Retire => break Mode::Retiring,
+            Order::Drain => break Mode::Draining,
+        }
+    };
+    accepting.apply(Vec::new()).await?;
+    report(Report::Left);
+    // From now on siblings keep what they would have sent; what they have sent is served.
+    door.close();
+    while let Some(handed) = door.try_recv() {
+        admit(&core, handed);
     }
-    for accept in accepting {
-        accept.await;
-    }
-    drain(&core, timeouts.drain).await;
+    drain(&core, mode, longest).await;
     Ok(Served { cut: core.stats.connections.get() })
 }
 
+/// The sockets that a worker accepts from.
+struct Accepting {
+    core: Rc<Core>,
+    sockets: HashMap<u64, (Rc<Listener>, JoinHandle<()>)>,
+}
+
+impl Accepting {
+    /// Accepts from these and no others. When this returns, nothing is armed on others, and what
+    /// had been accepted from them is served.
+    async fn apply(&mut self, shares: Vec<Share>) -> io::Result<()> {
+        let kept = |socket: &u64, _: &mut _| !shares.iter().any(|share| share.socket == *socket);
+        let gone: Vec<_> = self.sockets.extract_if(kept).collect();
+        for (_, (listener, _)) in &gone {
+            listener.stop();
+        }
+        for (_, (_, task)) in gone {
+            task.await;
+        }
+        for share in shares {
+            match self.sockets.get(&share.socket) {
+                Some((listener, _)) if share.rearm => listener.rearm(share.arming),
+                Some(_) => {}
+                None => {
+                    let listener = Rc::new(Listener::new(share.descriptor, share.arming)?);
+                    let task = spawn_local(accept(Rc::clone(&self.core), Rc::clone(&listener)));
+                    self.sockets.insert(share.socket, (listener, task));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes in what siblings send.
+async fn answer_door(core: Rc<Core>, door: Rc<Receiver<Handed>>) {
+    loop {
+        let handed = door.recv().await;
+        admit(&core, handed);
+    }
+}
+
 /// Waits until every connection has ended, at most as long as `longest`.
-async fn drain(core: &Core, longest: Duration) {
-    core.drain();
+async fn drain(core: &Core, mode: Mode, longest: Duration) {
+    core.leave(mode);
     let deadline = Instant::now() + longest;
     while core.stats.connections.get() > 0 && Instant::now() < deadline {
         sleep(DRAIN_LOOK).await;

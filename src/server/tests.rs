@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::*;
 use crate::app::{App, Path, echo, respond};
 use crate::message::{Body, Request, Response};
+use crate::net::Arming;
 use crate::rt::{self, Options, Sender, mailbox};
 use crate::stats::{Pulse, WorkerStats};
 
@@ -58,6 +59,7 @@ impl Worker {
         settings(&mut limits, &mut timeouts);
         let stats = Arc::<WorkerStats>::default();
         let (orders, inbox) = mailbox(4);
+        let (_door, visitors) = mailbox(4);
         let (listening, heard) = mpsc::channel();
         let pulse = Arc::new(Pulse::new());
         let (own, beating) = (Arc::clone(&stats), Arc::clone(&pulse));
@@ -65,19 +67,26 @@ impl Worker {
             let options = Options { stats: Arc::clone(&own), ..Options::new("worker") };
             rt::run(&options, move || async move {
                 let setup = Setup {
-                    listeners: vec![listener.into()],
+                    shares: vec![Share {
+                        socket: 0,
+                        descriptor: listener.into(),
+                        arming: Arming::Accept,
+                        rearm: false,
+                    }],
                     app: app(),
                     limits,
                     timeouts,
                     on_panic,
                     stats: own,
                     pulse: beating,
+                    balance: Balance::Least,
                     orders: inbox,
+                    door: visitors,
                 };
-                serve(setup, || listening.send(()).unwrap()).await
+                serve(setup, |report| drop(listening.send(report))).await
             })
         });
-        heard.recv_timeout(PATIENCE).expect("the worker listens");
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(Report::Listening));
         Self { address, stats, pulse, orders, thread: Some(thread) }
     }
 
@@ -97,7 +106,7 @@ impl Worker {
     }
 
     fn drain(&mut self) -> Served {
-        self.orders.send(Order::Drain).unwrap();
+        self.orders.send(Order::Drain).ok().unwrap();
         self.join()
     }
 
@@ -499,7 +508,7 @@ fn draining_ends_what_was_begun_and_cuts_nothing() {
     idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     answer(&mut idle);
     until(|| worker.stats.requests.get() == 2);
-    worker.orders.send(Order::Drain).unwrap();
+    worker.orders.send(Order::Drain).ok().unwrap();
     let answer = rest(&mut begun);
     assert!(answer.ends_with("slow") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
     assert_eq!(rest(&mut idle), "", "an idle connection is closed");
@@ -517,7 +526,7 @@ fn draining_answers_a_request_that_was_on_its_way() {
     let mut begun = worker.connect();
     begun.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     until(|| worker.stats.requests.get() == 2);
-    worker.orders.send(Order::Drain).unwrap();
+    worker.orders.send(Order::Drain).ok().unwrap();
     assert!(rest(&mut begun).contains("\r\nConnection: close\r\n"), "the worker drains");
     idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     let answer = rest(&mut idle);
@@ -532,7 +541,7 @@ fn draining_cuts_what_does_not_end() {
     let mut stream = worker.connect();
     stream.write_all(b"GET /pending HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     until(|| worker.stats.requests.get() == 1);
-    worker.orders.send(Order::Drain).unwrap();
+    worker.orders.send(Order::Drain).ok().unwrap();
     assert_eq!(rest(&mut stream), "");
     let thread = worker.thread.take().unwrap();
     let ended = thread.join().unwrap();

@@ -37,9 +37,11 @@ impl Announcer {
 
     fn words(&self, event: &Event) -> Vec<String> {
         let line = match event {
-            Event::Bound { addresses, cpus, warning } => {
+            Event::Bound { addresses, cpus, metrics, warning } => {
+                let metrics = metrics.iter().map(|at| format!("metrics: {}/metrics", place(at)));
                 let warning = warning.iter().map(|warning| format!("warning: {warning}"));
-                return [banner(addresses, cpus)].into_iter().chain(warning).collect();
+                let banner = [banner(addresses, cpus)].into_iter();
+                return banner.chain(metrics).chain(warning).collect();
             }
             Event::Listening { worker, cpu } => format!("worker {worker} on CPU {cpu}: listening"),
             Event::Draining { within } => {
@@ -50,6 +52,25 @@ impl Announcer {
             }
             Event::Exited { worker, reason } if self.draining && !is_orderly(reason) => {
                 format!("worker {worker}: {}", one_line(reason))
+            }
+            Event::Errored { worker, reason, restarts } => {
+                let times =
+                    if *restarts == 1 { "once".into() } else { format!("{restarts} times") };
+                format!("worker {worker}: {}; restarted {times} of late, no more", one_line(reason))
+            }
+            Event::Stalled { worker, stall } => {
+                format!("worker {worker}: {}; a successor takes over", one_line(stall))
+            }
+            Event::Recovered { worker } => format!("worker {worker}: no longer stalled, retiring"),
+            Event::Released { worker, connections: 1 } => {
+                format!("worker {worker}: 1 connection shut down")
+            }
+            Event::Released { worker, connections } => {
+                format!("worker {worker}: {connections} connections shut down")
+            }
+            Event::Scaled { workers } => format!("now {}", workers_in_words(*workers)),
+            Event::SupervisorPanicked { message } => {
+                format!("the supervisor panicked and goes on: {}", one_line(message))
             }
             Event::Abandoned { worker } => format!("worker {worker}: does not end, given up"),
             Event::Stopped(Stopped { cut, .. }) => {
@@ -67,15 +88,15 @@ fn is_orderly(reason: &ExitReason) -> bool {
 }
 
 /// A panic may say anything, but not more than a line, and nothing that a terminal obeys.
-fn one_line(reason: &ExitReason) -> String {
+pub(super) fn one_line(reason: &impl ToString) -> String {
     let char = |char: char| if char.is_control() { ' ' } else { char };
     reason.to_string().chars().map(char).collect()
 }
 
 fn banner(addresses: &[Address], cpus: &[usize]) -> String {
-    let (version, pid, workers) = (env!("CARGO_PKG_VERSION"), std::process::id(), cpus.len());
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
     let distinct: Vec<_> = cpus.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
+    let workers = workers_in_words(cpus.len());
     let noun = if distinct.len() == 1 { "CPU" } else { "CPUs" };
     let list = cpu::list(&distinct);
     let places: Vec<_> = addresses.iter().map(place).collect();
@@ -83,8 +104,12 @@ fn banner(addresses: &[Address], cpus: &[usize]) -> String {
     format!("corelane {version}, supervisor pid {pid}: {workers} on {noun} {list}, {places}")
 }
 
+fn workers_in_words(workers: usize) -> String {
+    if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") }
+}
+
 /// An address as a client writes it.
-fn place(address: &Address) -> String {
+pub(super) fn place(address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("http://{address}"),
         Address::Unix { path, .. } => format!("unix:{}", path.display()),
@@ -98,7 +123,8 @@ mod tests {
     use super::*;
 
     fn panic() -> ExitReason {
-        ExitReason::Panic { message: "left: 1\n\u{1b}[31mright: 2".to_owned() }
+        let message = "left: 1\n\u{1b}[31mright: 2".to_owned();
+        ExitReason::Panic { message, location: Some("src/a.rs:7".to_owned()) }
     }
 
     #[track_caller]
@@ -111,14 +137,16 @@ mod tests {
         let addresses = ["127.0.0.1:3000", "[::1]:80", "unix:/run/a.sock?mode=0600"];
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
         let warning = Some("crowded".to_owned());
-        let bound = Event::Bound { addresses, cpus: vec![0, 1, 0], warning };
+        let metrics = Some("127.0.0.1:9100".parse().unwrap());
+        let bound = Event::Bound { addresses, cpus: vec![0, 1, 0], metrics, warning };
         let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
         let banner = format!(
             "corelane {version}, supervisor pid {pid}: 3 workers on CPUs 0,1, \
              http://127.0.0.1:3000, http://[::1]:80, unix:/run/a.sock"
         );
         let mut announcer = Announcer::new(None);
-        check(&mut announcer, &bound, &[&banner, "warning: crowded"]);
+        let metrics = "metrics: http://127.0.0.1:9100/metrics";
+        check(&mut announcer, &bound, &[&banner, metrics, "warning: crowded"]);
         let listening = Event::Listening { worker: 1, cpu: 7 };
         check(&mut announcer, &listening, &["worker 1 on CPU 7: listening"]);
         check(&mut Announcer::new(Some("a")), &listening, &["[a] worker 1 on CPU 7: listening"]);
@@ -130,12 +158,12 @@ mod tests {
         let exited = Event::Exited { worker: 1, reason: panic() };
         let restarting = Event::Restarting { worker: 1, reason: panic(), after: Duration::ZERO };
         check(&mut announcer, &exited, &[]);
-        let line = "worker 1: panic: left: 1  [31mright: 2; restarting";
+        let line = "worker 1: panic at src/a.rs:7: left: 1  [31mright: 2; restarting";
         check(&mut announcer, &restarting, &[line]);
         let draining = Event::Draining { within: Duration::from_millis(1500) };
         let line = "draining: no new connections, what is open may end within 1.5s";
         check(&mut announcer, &draining, &[line]);
-        check(&mut announcer, &exited, &["worker 1: panic: left: 1  [31mright: 2"]);
+        check(&mut announcer, &exited, &["worker 1: panic at src/a.rs:7: left: 1  [31mright: 2"]);
         let drained = ExitReason::Drained { cut: 1 };
         check(&mut announcer, &Event::Exited { worker: 0, reason: drained }, &[]);
         let mut stopped = Stopped::default();

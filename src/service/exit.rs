@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::process::{ExitCode, Termination};
 
-use crate::cluster::{StartError, Stopped, SupervisorPanic};
+use crate::cluster::{Failure, StartError, Stopped, SupervisorPanic};
 
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+const ERRORED: u8 = 70;
 
 /// How [`Cluster::run`](crate::Cluster::run) ended. Return it from `main`: an error is printed to
 /// stderr, with its hint, and becomes the exit code.
@@ -15,8 +16,9 @@ const USAGE: u8 = 2;
 /// | code | meaning |
 /// |---|---|
 /// | 0 | it was told to end, and did |
-/// | 1 | it failed: an address is taken, `io_uring` is refused, a worker did not start or end |
+/// | 1 | it failed: an address is taken, `io_uring` is refused, a worker did not start or end, too many are stuck |
 /// | 2 | it was asked for something that makes no sense, such as a bad address |
+/// | 70 | a worker ended more often than [`Restart`](crate::Restart) allows |
 /// | 128 + n | a second signal, number n, ended it at once |
 ///
 /// ```no_run
@@ -55,13 +57,24 @@ impl Exit {
         let mut exit = Self { code: DONE, error: None };
         for end in ends {
             match end {
+                Ok(Stopped { failure: Some(failure), .. }) => exit = failure.into(),
                 Ok(Stopped { abandoned, .. }) if abandoned.is_empty() => {}
                 // The operator has read which.
-                Ok(_) => exit.code = FAILED,
+                Ok(_) => exit.code = exit.code.max(FAILED),
                 Err(panic) => exit = Self::failed(&panic),
             }
         }
         exit
+    }
+}
+
+impl From<Failure> for Exit {
+    fn from(failure: Failure) -> Self {
+        let code = match failure {
+            Failure::Errored { .. } => ERRORED,
+            Failure::Stalled { .. } => FAILED,
+        };
+        Self { code, error: Some(failure.to_string()) }
     }
 }
 
@@ -88,7 +101,7 @@ impl Termination for Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Cluster;
+    use crate::cluster::{Cluster, ExitReason};
 
     #[test]
     fn codes_tell_what_was_asked_wrongly_from_what_failed() {
@@ -109,6 +122,14 @@ mod tests {
         let mut stopped = Stopped::default();
         assert_eq!(Exit::after([Ok(stopped.clone())]).code(), DONE);
         stopped.abandoned.push(1);
-        assert_eq!(Exit::after([Ok(stopped), Ok(Stopped::default())]).code(), FAILED);
+        assert_eq!(Exit::after([Ok(stopped.clone()), Ok(Stopped::default())]).code(), FAILED);
+        // Told apart from what one worker's repeated end comes to.
+        let reason = ExitReason::Failed { problem: "no luck".to_owned() };
+        stopped.failure = Some(Failure::Errored { worker: 1, reason });
+        let exit = Exit::after([Ok(stopped.clone())]);
+        assert_eq!(exit.code(), ERRORED);
+        assert_eq!(exit.error(), Some("worker 1 ends again and again, at last by: no luck"));
+        stopped.failure = Some(Failure::Stalled { workers: 3 });
+        assert_eq!(Exit::after([Ok(stopped)]).code(), FAILED);
     }
 }

@@ -1,8 +1,11 @@
-//! A cluster as a well-behaved program: limits, signals, what the operator reads, the exit code.
+//! A cluster as a well-behaved program: limits, signals, inherited listeners, what the operator and
+//! the service manager hear, the exit code.
 
 mod announce;
 mod exit;
+mod manager;
 mod run;
+mod status;
 
 pub use exit::Exit;
 #[cfg(feature = "cli")]

@@ -1,11 +1,14 @@
 //! From clusters to a process that serves until it is told to stop.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Instant;
 
 use super::Exit;
 use super::announce::{Announcer, say};
-use crate::cluster::{Cluster, ClusterHandle, Event, StartError};
+use super::manager::Manager;
+use super::status::Status;
+use crate::cluster::{self, Cluster, ClusterHandle, Event, StartError};
 use crate::sys::limits;
 use crate::sys::membarrier;
 use crate::sys::signal::{Signal, Signals};
@@ -16,8 +19,33 @@ const SIGNAL_BASE: i32 = 128;
 /// What the process is told, by whomever.
 enum Notice {
     Signal(Signal),
+    /// Something happened to the cluster of this index.
+    Happened(usize, Event),
     /// One of the clusters has ended.
     Stopped,
+}
+
+/// Passes on what a cluster's supervisor says, and says so when the supervisor is gone, in whatever
+/// way: dropped with it, this is its last word.
+struct Reporter {
+    cluster: usize,
+    notices: Sender<Notice>,
+}
+
+impl Reporter {
+    fn report(&self, event: &Event) {
+        // Of what else happens nobody makes anything.
+        if matches!(event, Event::Restarting { .. } | Event::Listening { .. }) {
+            // Nobody waits any more.
+            let _ended = self.notices.send(Notice::Happened(self.cluster, event.clone()));
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        let _ended = self.notices.send(Notice::Stopped);
+    }
 }
 
 impl Cluster {
@@ -26,6 +54,10 @@ impl Cluster {
     /// It raises the soft limits of open files and of locked memory, says on stderr who runs where,
     /// and obeys signals: TERM and INT drain, and a second one ends the process at once. HUP and
     /// USR1 are ignored, with a word.
+    ///
+    /// A service manager such as systemd may pass the listening sockets (`LISTEN_FDS`, see
+    /// [`inherit_listeners`](Self::inherit_listeners)), and hears when all workers listen and when
+    /// the end begins, if it gave `NOTIFY_SOCKET`; its watchdog is fed as well.
     ///
     /// ```no_run
     /// use corelane::{App, Cluster, Exit};
@@ -41,9 +73,14 @@ impl Cluster {
 }
 
 /// Serves these clusters as one program: all of them, or none.
-pub(crate) fn run_all(clusters: Vec<Cluster>) -> Exit {
+pub(crate) fn run_all(mut clusters: Vec<Cluster>) -> Exit {
     // Said before anything of the process is changed.
     if let Some(error) = clusters.iter().find_map(|cluster| cluster.check().err()) {
+        return error.into();
+    }
+    // Before anything else opens a descriptor, so that one that was promised and not passed is
+    // noticed.
+    if let Err(error) = cluster::allot(&mut clusters) {
         return error.into();
     }
     limits::Limits::raise();
@@ -98,30 +135,29 @@ fn spawn_all(
     notices: &Sender<Notice>,
 ) -> Result<Vec<ClusterHandle>, StartError> {
     let several = clusters.len() > 1;
-    let spawn = |cluster: Cluster| {
+    let spawn = |(index, cluster): (usize, Cluster)| {
         let mut announcer = Announcer::new(several.then(|| cluster.called()));
-        let notices = notices.clone();
+        let reporter = Reporter { cluster: index, notices: notices.clone() };
         let told = cluster.on_event(move |event| {
             for line in announcer.lines(event) {
                 say(&line);
             }
-            if matches!(event, Event::Stopped(_)) {
-                // Nobody waits any more.
-                let _ended = notices.send(Notice::Stopped);
-            }
+            reporter.report(event);
         });
         told.spawn()
     };
-    clusters.into_iter().map(spawn).collect()
+    clusters.into_iter().enumerate().map(spawn).collect()
 }
 
 /// Obeys until every cluster has ended. They end together: a program that serves half of what it
 /// should is worse than one that somebody restarts.
 fn supervise(handles: Vec<ClusterHandle>, inbox: &Receiver<Notice>) -> Exit {
+    let mut manager = Manager::of_process();
+    let mut status = Status::of(&handles);
+    manager.ready(&status.line());
     let mut serving = handles.len();
     while serving > 0 {
-        let Ok(notice) = inbox.recv() else { break };
-        match notice {
+        match next(inbox, &mut manager) {
             Notice::Signal(Signal::Reload) => {
                 say("SIGHUP ignored: to use another configuration, stop and start");
             }
@@ -129,13 +165,62 @@ fn supervise(handles: Vec<ClusterHandle>, inbox: &Receiver<Notice>) -> Exit {
                 say("SIGUSR1 ignored: there are no log files to open again");
             }
             Notice::Signal(Signal::Terminate | Signal::Interrupt) => {
-                handles.iter().for_each(ClusterHandle::drain);
+                drain(&handles, &mut manager);
+            }
+            Notice::Happened(cluster, event) => {
+                if status.heed(cluster, &event) {
+                    manager.status(&status.line());
+                }
             }
             Notice::Stopped => {
                 serving -= 1;
-                handles.iter().for_each(ClusterHandle::drain);
+                drain(&handles, &mut manager);
             }
         }
     }
     Exit::after(handles.into_iter().map(ClusterHandle::join))
+}
+
+/// The manager hears of it first, lest it take the end for a failure.
+fn drain(handles: &[ClusterHandle], manager: &mut Manager) {
+    manager.stopping();
+    handles.iter().for_each(ClusterHandle::drain);
+}
+
+/// Waits for the next notice, and feeds the watchdog meanwhile: here, so that it is fed only as
+/// long as the program can be told to end.
+fn next(inbox: &Receiver<Notice>, manager: &mut Manager) -> Notice {
+    loop {
+        let received = match manager.pulse(Instant::now()) {
+            Some(wait) => inbox.recv_timeout(wait),
+            None => inbox.recv().map_err(RecvTimeoutError::from),
+        };
+        match received {
+            Ok(notice) => return notice,
+            Err(RecvTimeoutError::Timeout) => {}
+            // It cannot be: `run_all` holds a sender.
+            Err(RecvTimeoutError::Disconnected) => return Notice::Stopped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_is_gone_counts_as_ended() {
+        let (notices, inbox) = mpsc::channel();
+        let gone = thread::spawn(move || {
+            let reporter = Reporter { cluster: 3, notices };
+            reporter.report(&Event::Listening { worker: 0, cpu: 0 });
+            reporter.report(&Event::Started { worker: 0, cpu: 0 });
+            // As a panic does, without its noise.
+            std::panic::resume_unwind(Box::new(()));
+        });
+        gone.join().unwrap_err();
+        assert!(matches!(inbox.recv(), Ok(Notice::Happened(3, Event::Listening { .. }))));
+        assert!(matches!(inbox.recv(), Ok(Notice::Stopped)));
+        assert!(inbox.recv().is_err());
+    }
 }

@@ -128,20 +128,6 @@ impl ClusterStats {
     }
 }
 
-impl WorkerFigures {
-    /// What a worker has `counted` by now; the rest is what its supervisor knows.
-    pub(crate) fn read(
-        counted: &WorkerStats,
-        worker: usize,
-        cpu: usize,
-        state: WorkerState,
-        last_exit: Option<String>,
-    ) -> Self {
-        let restarts = counted.restarts.get();
-        Self { worker, cpu, state, restarts, last_exit, figures: Figures::read(counted) }
-    }
-}
-
 impl WorkerState {
     /// Whether it answers requests.
     #[must_use]
@@ -164,7 +150,7 @@ impl fmt::Display for WorkerState {
 }
 
 impl Figures {
-    fn read(stats: &WorkerStats) -> Self {
+    pub(crate) fn read(stats: &WorkerStats) -> Self {
         Self {
             connections: stats.connections.get(),
             accepted: stats.accepted.get(),
@@ -183,7 +169,7 @@ impl Figures {
         }
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.connections += other.connections;
         self.accepted += other.accepted;
         self.requests += other.requests;
@@ -231,11 +217,12 @@ mod tests {
             stats.connections.increment();
             stats.requests.add(worker as u64);
             stats.bytes_sent.add(100);
-            stats.restarts.increment();
             stats.statuses.count(200);
             stats.statuses.count(404);
             stats.latency.record(Duration::from_millis(1 + worker as u64), 1);
-            WorkerFigures::read(&stats, worker, 7, WorkerState::Serving, None)
+            let figures = Figures::read(&stats);
+            let (state, restarts, last_exit) = (WorkerState::Serving, 1, None);
+            WorkerFigures { worker, cpu: 7, state, restarts, last_exit, figures }
         });
         let stats = ClusterStats::new(workers.collect());
         assert_eq!((stats.workers[2].worker, stats.workers[2].restarts), (2, 1));

@@ -179,7 +179,7 @@ impl Display for Escaped<'_> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::super::{WorkerState, WorkerStats};
+    use super::super::{Figures, WorkerState, WorkerStats};
     use super::*;
 
     const STRANGE: &str = "a \"name\" with \\ and\na line, {braces} = too";
@@ -249,7 +249,8 @@ mod tests {
                 counted.latency.record(Duration::from_micros(micros), 1);
             }
             let state = [WorkerState::Serving, WorkerState::Stalled][worker];
-            WorkerFigures::read(&counted, worker, 4, state, Some("panic: x".to_owned()))
+            let (figures, last_exit) = (Figures::read(&counted), Some("panic: x".to_owned()));
+            WorkerFigures { worker, cpu: 4, state, restarts: 0, last_exit, figures }
         });
         ClusterStats::new(workers.collect())
     }

@@ -33,8 +33,6 @@ pub(crate) struct WorkerStats {
     pub parks: Counter,
     /// How often the kernel ran out of receive buffers.
     pub shortages: Counter,
-    /// Lives that ended otherwise than by order. Written by the supervisor.
-    pub restarts: Counter,
 }
 
 /// Answers by the first digit of their status.

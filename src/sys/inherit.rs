@@ -153,8 +153,11 @@ fn labels(
     if names.len() != count {
         return Err(InheritError::Names { names: names.len(), descriptors: count });
     }
-    let named = names.into_iter().map(|name| name.filter(|name| !name.is_empty()));
-    Ok((FIRST..).zip(named).map(|(number, name)| Label { number, name }).collect())
+    let label = |(number, name): (RawFd, Option<String>)| {
+        let name = name.filter(|name| !name.is_empty());
+        Label { number, name }
+    };
+    Ok((FIRST..).zip(names).map(label).collect())
 }
 
 fn number<N: std::str::FromStr>(

@@ -1,5 +1,5 @@
-//! What std lacks of Linux: limits, CPU sets, membarrier, the `io_uring` probe, signals, who holds a
-//! listening socket, and what a service manager passes and wants to hear. This room knows nothing
+//! What std lacks of Linux: limits, CPU sets, membarrier, the `io_uring` probe, signals, who holds
+//! a listening socket, and what a service manager passes and wants to hear. This room knows nothing
 //! of HTTP and uses no other room.
 
 pub(crate) mod cpu;
@@ -9,4 +9,5 @@ pub(crate) mod membarrier;
 pub(crate) mod notify;
 pub(crate) mod process;
 pub(crate) mod signal;
+pub(crate) mod thread;
 pub(crate) mod uring;

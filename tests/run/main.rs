@@ -1,9 +1,10 @@
 //! `corelane run` as a process: who runs where, what is answered, and how it ends.
 #![cfg(feature = "cli")]
-#![expect(unsafe_code, reason = "a seccomp filter is set between fork and exec")]
+#![expect(unsafe_code, reason = "a command is prepared between fork and exec")]
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is a failure of the test")]
 
 mod faults;
+mod inherit;
 
 use std::collections::BTreeSet;
 use std::fs;

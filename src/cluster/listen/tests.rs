@@ -144,23 +144,6 @@ fn ipv6_does_not_take_the_ipv4_port() {
 }
 
 #[test]
-fn workers_divide_the_sockets() {
-    for (workers, sockets, expected) in [
-        (1, 3, &[&[0, 1, 2][..]][..]),
-        (2, 2, &[&[0], &[1]]),
-        (2, 5, &[&[0, 2, 4], &[1, 3]]),
-        (3, 2, &[&[0], &[1], &[0]]),
-        (5, 2, &[&[0], &[1], &[0], &[1], &[0]]),
-        (3, 1, &[&[0], &[0], &[0]]),
-    ] {
-        for (worker, expected) in expected.iter().enumerate() {
-            let indices: Vec<_> = share(worker, workers, sockets).collect();
-            assert_eq!(indices, *expected, "worker {worker} of {workers}, {sockets} sockets");
-        }
-    }
-}
-
-#[test]
 fn a_worker_gets_its_sockets_of_every_address() {
     let dir = tempfile::tempdir().unwrap();
     let addresses = ["127.0.0.1:0".parse().unwrap(), unix(&dir.path().join("s"), None)];

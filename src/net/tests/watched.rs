@@ -141,9 +141,12 @@ fn a_shut_down_meets_no_descriptor_that_was_used_again() {
                 _ => std::mem::forget(stream),
             }
             until(|| in_flight().0 <= round / 3 + 1).await;
-            // These take over the numbers that have become free.
-            for _ in 0..8 {
-                let (mut one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+            // A turn, so that it is closed. These take over the numbers that have become free.
+            sleep(Duration::from_micros(100)).await;
+            let pairs = || std::os::unix::net::UnixStream::pair().unwrap();
+            let mut bystanders: Vec<_> = (0..8).map(|_| pairs()).collect();
+            for i in 0..160 {
+                let (one, other) = &mut bystanders[i % 8];
                 one.write_all(b"x").expect("a bystander is not shut down");
                 other.read_exact(&mut [0]).expect("a bystander is not shut down");
             }

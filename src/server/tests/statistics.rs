@@ -1,10 +1,10 @@
 //! What a worker counts.
 
 use super::*;
-use crate::stats::{Figures, WorkerFigures, WorkerState};
+use crate::stats::Figures;
 
 fn figures(worker: &Worker) -> Figures {
-    WorkerFigures::read(&worker.stats, 0, 0, WorkerState::Serving, None).figures
+    Figures::read(&worker.stats)
 }
 
 /// Waits until so many latencies have been recorded: the client may have the answer before that.

@@ -1,0 +1,134 @@
+//! Lives that no longer serve, or should not: they retire, or are stuck.
+
+use std::time::Instant;
+
+use super::{
+    Effect, Event, ExitReason, Failure, Fleet, GIVE_UP_AFTER, Life, LifeId, Phase, RELEASE_AFTER,
+    SocketId, Stall, Task, share_of,
+};
+
+/// A life that has, or will have, a successor, or needs none.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    id: LifeId,
+    worker: usize,
+    /// What it may still be armed on.
+    held: Vec<SocketId>,
+    /// It does not yield.
+    stuck: bool,
+    next: Step,
+}
+
+/// What is to be done next about a life that leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Shut down its connections from outside, since it has not cut them itself.
+    Release(Instant),
+    /// Wait for it no longer.
+    GiveUp(Instant),
+    /// Nothing. Its thread may be stuck for ever.
+    Nothing,
+}
+
+impl Leaving {
+    /// When something is to be done about it.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.next {
+            Step::Release(at) | Step::GiveUp(at) => Some(at),
+            Step::Nothing => None,
+        }
+    }
+
+    /// Takes the step that is due.
+    fn step(&mut self, now: Instant, give_up: Instant) -> Option<Step> {
+        let step = self.next;
+        if self.due().is_none_or(|due| due > now) {
+            return None;
+        }
+        self.next = if self.stuck { Step::Nothing } else { Step::GiveUp(give_up) };
+        Some(step)
+    }
+}
+
+impl Fleet {
+    /// Whether a thread that does not yield may be armed on the socket.
+    pub(super) fn is_held_by_stuck(&self, socket: SocketId) -> bool {
+        self.leaving.iter().any(|life| life.stuck && life.held.contains(&socket))
+    }
+
+    /// What a life that leaves may be armed on; no longer.
+    pub(super) fn take_held(&mut self, id: LifeId) -> Vec<SocketId> {
+        let life = self.leaving.iter_mut().find(|life| life.id == id);
+        life.map(|life| std::mem::take(&mut life.held)).unwrap_or_default()
+    }
+
+    /// Has a life hand on its connections and end.
+    pub(super) fn retire(&mut self, id: LifeId, worker: usize, held: Vec<SocketId>, now: Instant) {
+        let next = Step::Release(now + self.rules.drain + RELEASE_AFTER);
+        self.leaving.push(Leaving { id, worker, held, stuck: false, next });
+        self.emit(Effect::Tell(id, Task::Retire));
+    }
+
+    /// A life does not yield: a successor takes its sockets and its CPU.
+    pub(super) fn stalled(&mut self, id: LifeId, stall: Stall, now: Instant) {
+        let Some(worker) = self.place_of(id) else { return };
+        let listens = matches!(self.places[worker].life, Life::Listening { .. });
+        if self.phase != Phase::Serving || !listens {
+            return;
+        }
+        let held = share_of(worker, self.places.len(), &self.groups);
+        let next = Step::Release(now + self.rules.drain);
+        self.leaving.push(Leaving { id, worker, held: held.clone(), stuck: true, next });
+        self.announce(Event::Stalled { worker, stall });
+        self.emit(Effect::Lower(id));
+        // It finds the order if it ever comes back.
+        self.emit(Effect::Tell(id, Task::Retire));
+        let stuck = self.leaving.iter().filter(|life| life.stuck).count();
+        if stuck > self.rules.restart.stalled_max as usize {
+            self.places[worker].life = Life::Over;
+            return self.fail(Failure::Stalled { workers: stuck }, now);
+        }
+        self.begin(worker);
+        self.rearm(&held, Some(worker));
+        self.tell_peers();
+    }
+
+    /// A life that was stuck yields again: it ends what was begun, like any that retires.
+    pub(super) fn moved(&mut self, id: LifeId, now: Instant) {
+        let next = Step::Release(now + self.rules.drain + RELEASE_AFTER);
+        let Some(life) = self.leaving.iter_mut().find(|life| life.id == id && life.stuck) else {
+            return;
+        };
+        life.stuck = false;
+        life.next = next;
+        let worker = life.worker;
+        self.emit(Effect::Raise(id));
+        self.announce(Event::Recovered { worker });
+    }
+
+    /// Whether the life that has ended was leaving.
+    pub(super) fn leaving_ended(&mut self, id: LifeId, reason: &ExitReason) -> bool {
+        let Some(at) = self.leaving.iter().position(|life| life.id == id) else { return false };
+        let worker = self.leaving.swap_remove(at).worker;
+        self.announce(Event::Exited { worker, reason: reason.clone() });
+        true
+    }
+
+    pub(super) fn tick_leaving(&mut self, now: Instant) {
+        let late = matches!(self.phase, Phase::Draining { until, .. } if until <= now);
+        let give_up = now + GIVE_UP_AFTER;
+        let mut at = 0;
+        while let Some(life) = self.leaving.get_mut(at) {
+            let (id, worker, step) = (life.id, life.worker, life.step(now, give_up));
+            if late || matches!(step, Some(Step::GiveUp(_))) {
+                self.leaving.swap_remove(at);
+                self.abandon(worker);
+                continue;
+            }
+            if step.is_some() {
+                self.emit(Effect::Release(id));
+            }
+            at += 1;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The metrics of a cluster, served to Prometheus by a worker that no CPU is set aside for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+
+use super::roster::Roster;
+use super::{Address, Cluster, ClusterHandle, StartError};
+use crate::app::App;
+use crate::message::Response;
+use crate::server::Timeouts;
+
+/// Where the metrics are.
+const PATH: &str = "/metrics";
+/// The text format of Prometheus.
+const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// How long a scrape may hold up the end of the cluster.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Serves what is known of a cluster: a cluster of its own, of one worker.
+pub(super) fn export(
+    address: Address,
+    name: &str,
+    roster: &Arc<Roster>,
+) -> Result<ClusterHandle, StartError> {
+    let (label, roster) = (name.to_owned(), Arc::clone(roster));
+    let factory = move || {
+        let (label, roster) = (label.clone(), Arc::clone(&roster));
+        App::new().get(PATH, move || {
+            let text = roster.stats().to_prometheus(&label);
+            async move { Response::text(http::StatusCode::OK, text).with_header(CONTENT_TYPE, FORMAT) }
+        })
+    };
+    let mut timeouts = Timeouts::default();
+    timeouts.drain = DRAIN;
+    timeouts.idle_grace = Duration::ZERO;
+    let cluster = Cluster::new(factory).name(format!("{name}-metrics")).listen(address);
+    cluster.instances(1).timeouts(timeouts).unpinned().spawn()
+}

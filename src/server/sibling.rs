@@ -1,0 +1,83 @@
+//! The other workers of the cluster, as far as connections are passed among them.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Order;
+use super::core::Core;
+use crate::rt::Sender;
+use crate::stats::{Pulse, WorkerStats};
+
+/// A worker that has not looked at its rings for this long is given nothing: it may be stuck.
+const RESPONSIVE_WITHIN: Duration = Duration::from_millis(10);
+
+/// A worker that serves, as the others see it.
+#[derive(Clone)]
+pub(crate) struct Sibling {
+    /// Its number.
+    pub worker: usize,
+    /// Its figures; its gauge of connections is what balance goes by.
+    pub stats: Arc<WorkerStats>,
+    /// Whether it is awake.
+    pub pulse: Arc<Pulse>,
+    /// Where it takes connections from others.
+    pub door: Sender<Handed>,
+    /// Where it takes orders, and messages for its application.
+    pub orders: Sender<Order>,
+}
+
+thread_local! {
+    static SIBLINGS: RefCell<Arc<[Sibling]>> = RefCell::new(Arc::new([]));
+}
+
+/// The workers that serve, as this worker was last told; none outside a worker.
+pub(crate) fn siblings() -> Arc<[Sibling]> {
+    SIBLINGS.with_borrow(Arc::clone)
+}
+
+/// A connection on its way between workers. The worker that it goes to counts it already.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    /// The connection, of which nothing has been received that is not answered.
+    pub socket: OwnedFd,
+    /// It has not asked for anything yet.
+    pub fresh: bool,
+}
+
+impl Core {
+    /// Takes note of who serves.
+    pub(super) fn meet(&self, siblings: Arc<[Sibling]>) {
+        SIBLINGS.set(Arc::clone(&siblings));
+        self.siblings.replace(siblings);
+    }
+
+    /// Whether there is anybody to give connections to.
+    pub(super) fn has_siblings(&self) -> bool {
+        self.siblings.borrow().iter().any(|sibling| !self.is_self(sibling))
+    }
+
+    fn is_self(&self, sibling: &Sibling) -> bool {
+        Arc::ptr_eq(&sibling.stats, &self.stats)
+    }
+
+    /// Gives a connection to the sibling with the fewest, unless that has more than `most` or
+    /// cannot take it: then it comes back.
+    ///
+    /// The sibling's gauge is raised before it is told, so that others who look for the least
+    /// loaded at the same time see it coming.
+    pub(super) fn pass_on(&self, handed: Handed, most: u64) -> Result<(), Handed> {
+        let siblings = self.siblings.borrow();
+        let now = self.driver.with(|driver| driver.now());
+        let awake = |sibling: &&Sibling| {
+            !self.is_self(sibling) && sibling.pulse.busy_for(now) < RESPONSIVE_WITHIN
+        };
+        let least = siblings.iter().filter(awake).min_by_key(|one| one.stats.connections.get());
+        let Some(least) = least.filter(|one| one.stats.connections.get() <= most) else {
+            return Err(handed);
+        };
+        least.stats.connections.increment();
+        least.door.send(handed).inspect_err(|_| least.stats.connections.decrement())
+    }
+}
