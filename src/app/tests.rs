@@ -141,6 +141,21 @@ fn reports_the_pattern_that_matched() {
 }
 
 #[test]
+fn numbers_handlers_and_then_fallbacks_whatever_was_refused() {
+    let mut app = App::new().get("/a", async || "a").fallback(async || "none");
+    assert!(app.try_route(Method::GET, "/a", async || "again").is_err());
+    let app = app.post("/a", async || "a").get("/b", async || "b");
+    assert_eq!(app.patterns(), ["/a", "/a", "/b", "/", "/*rest"]);
+    for (method, target, number) in
+        [("POST", "/a", 1), ("GET", "/b", 2), ("GET", "/", 3), ("GET", "/c", 4)]
+    {
+        let call = app.call(request(method, target, &[], Body::empty()), &Pulse::new());
+        assert_eq!(call.route, Some(number), "{method} {target}");
+        assert_eq!(app.pattern(number), Some(app.patterns()[number].as_str()));
+    }
+}
+
+#[test]
 fn serves_head_by_the_handler_for_get() {
     let app = App::new()
         .get("/", async |method: Method| method.to_string())

@@ -497,7 +497,9 @@ fn a_message_that_is_not_received_can_be_taken_back_and_none_is_lost() {
         let sending: Vec<_> = (0..2)
             .map(|_| {
                 let sender = sender.clone();
-                std::thread::spawn(move || (0..).take_while(|i| sender.send(*i).is_ok()).count())
+                std::thread::spawn(move || {
+                    (0..usize::MAX).take_while(|i| sender.send(*i).is_ok()).count()
+                })
             })
             .collect();
         std::thread::yield_now();

@@ -69,12 +69,6 @@ impl Budget {
         Verdict::RestartAfter(wait)
     }
 
-    /// Somebody stepped in: what was before does not count.
-    pub(crate) fn reset(&mut self) {
-        self.series = 0;
-        self.granted.clear();
-    }
-
     fn applies(&self, failed: bool) -> bool {
         match self.policy.policy {
             When::Always => true,

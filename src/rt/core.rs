@@ -27,6 +27,10 @@ const SPARE_MAX: usize = 256;
 const SPARE_BYTES_MAX: usize = 16 * 1024;
 /// How long a core waits in its own ring at a time, before it looks at glommio's.
 const SLICE: Duration = Duration::from_millis(1);
+/// A turn that took longer was held up: by a handler that did not yield, or by the machine.
+const TURN_MAX: Duration = Duration::from_millis(5);
+/// Of its deferred work a kernel may run no more than this in one enter, and keep the rest.
+const DEFERRED_MAX: usize = 20;
 /// How long the end of a driver waits for the kernel to let go of what is in flight.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -66,7 +70,7 @@ impl Core {
     /// For the calling thread, which it hears by `notice`.
     pub(super) fn new(notice: Notice, options: &Options) -> io::Result<Self> {
         let queue = Queue::new()?;
-        let buffers = Buffers::register(&queue.submitter())?;
+        let buffers = Buffers::register(&queue.submitter()?)?;
         let mut core = Self {
             queue,
             buffers,
@@ -153,16 +157,51 @@ impl Core {
     /// Submits, waits, and works off what has happened; returns how much that was.
     pub(super) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         self.queue.enter(wait)?;
+        self.look_at_clock();
+        let mut events = self.reap();
+        if self.deadlines.next(self.clock.millis()) == Some(Duration::ZERO) {
+            events += self.expire()?;
+        }
+        events += self.timers.expire(self.clock.now, &mut self.woken);
+        Ok(events)
+    }
+
+    /// The time of this turn. What was armed in the last turn counts from the end of it, which is
+    /// now, if it took long: it was armed as of the turn's beginning, and nobody looks at the clock
+    /// for each deadline.
+    fn look_at_clock(&mut self) {
+        let (began, then) = (self.clock.now, self.clock.millis());
         self.clock.update();
+        if self.clock.now - began > TURN_MAX {
+            self.deadlines.postpone(then, self.clock.millis());
+        }
+    }
+
+    /// Works off the completions that are there.
+    fn reap(&mut self) -> usize {
         let mut batch = std::mem::take(&mut self.batch);
         self.queue.reap(&mut batch);
         let ticked = self.ticking;
-        let mut events = batch.len();
+        let events = batch.len();
         for completion in batch.drain(..) {
             self.complete(completion);
         }
         self.batch = batch;
-        events -= usize::from(ticked && !self.ticking);
+        events - usize::from(ticked && !self.ticking)
+    }
+
+    /// Ends the waits whose deadline is due. Whoever did in time what was waited for is not late
+    /// because this core was: what had happened when the clock was looked at is worked off first,
+    /// also where the kernel still has work to do for it.
+    fn expire(&mut self) -> io::Result<usize> {
+        let mut events = 0;
+        for _ in 0..=self.outstanding / DEFERRED_MAX {
+            self.queue.enter(Wait::No)?;
+            match self.reap() {
+                0 => break,
+                more => events += more,
+            }
+        }
         while let Some(owner) = self.deadlines.expire(self.clock.millis()) {
             events += 1;
             match Token::unpack(owner) {
@@ -171,7 +210,6 @@ impl Core {
                 other => tracing::error!(?other, "a deadline that nobody owns"),
             }
         }
-        events += self.timers.expire(self.clock.now, &mut self.woken);
         Ok(events)
     }
 
@@ -258,6 +296,9 @@ impl Core {
             tracing::error!(%error, "the ring did not come to rest; its memory is kept for ever");
             self.leak();
         }
+        // A handle that user code has leaked keeps the tables for ever, but not these.
+        self.queue.close();
+        self.buffers.close();
         // Before the first descriptor is closed.
         self.registry.clear();
         self.quarantine.check();

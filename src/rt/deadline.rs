@@ -81,6 +81,18 @@ impl Deadlines {
         }
     }
 
+    /// Has the deadlines that were armed as of `then` count from `now` on.
+    pub(super) fn postpone(&mut self, then: Millis, now: Millis) {
+        for fifo in &self.fifos {
+            let (armed, due) = (then.wrapping_add(fifo.duration), now.wrapping_add(fifo.duration));
+            let mut last = fifo.tail;
+            while let Some(node) = self.nodes.get_mut(last as usize).filter(|n| n.due == armed) {
+                node.due = due;
+                last = node.previous;
+            }
+        }
+    }
+
     /// Takes out one deadline that is due, and says whose it was. Its node is gone.
     pub(super) fn expire(&mut self, now: Millis) -> Option<u64> {
         let due = |head: u32| self.nodes.get(head as usize).is_some_and(|n| !after(n.due, now));
@@ -168,6 +180,22 @@ mod tests {
         assert_eq!(expired(&mut deadlines, 10), [1, 3]);
         assert_eq!(expired(&mut deadlines, 15), [0]);
         assert!(deadlines.nodes.is_empty());
+    }
+
+    #[test]
+    fn postpones_what_was_armed_last_and_nothing_else() {
+        let mut deadlines = Deadlines::default();
+        let short = deadlines.kind(Duration::from_millis(10));
+        let long = deadlines.kind(Duration::from_millis(100));
+        armed(&mut deadlines, short, 1, 4);
+        armed(&mut deadlines, long, 2, 5);
+        armed(&mut deadlines, short, 3, 5);
+        armed(&mut deadlines, short, 4, 5);
+        deadlines.postpone(5, 50);
+        assert_eq!(expired(&mut deadlines, 59), [1]);
+        assert_eq!(expired(&mut deadlines, 60), [3, 4]);
+        assert!(expired(&mut deadlines, 149).is_empty());
+        assert_eq!(expired(&mut deadlines, 150), [2]);
     }
 
     #[test]

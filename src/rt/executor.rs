@@ -52,6 +52,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    #[cfg(test)]
     /// Of an executor that is not pinned, and that nobody watches.
     pub(crate) fn new(name: impl Into<String>) -> Self {
         Self {

@@ -75,8 +75,8 @@ impl Notice {
 /// A queue to a core that holds at most `capacity` messages.
 ///
 /// It outlives its receiver: whoever ends a life, and keeps a sender for that, must
-/// [take back](Sender::take_back) what the life has not received, or it is lost, and in memory until
-/// the last sender goes.
+/// [take back](Sender::take_back) what the life has not received, or it is lost, and in memory
+/// until the last sender goes.
 pub(crate) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared =
         Arc::new(Shared { queue: ConcurrentQueue::bounded(capacity), notifier: OnceLock::new() });

@@ -12,8 +12,8 @@ const NONE: RawFd = -1;
 /// ring is nobody else's to use; but its clients can be told, by shutting their connections down.
 ///
 /// A socket is entered when it is taken, and taken out before its descriptor is closed or goes
-/// elsewhere, both under the lock: what is entered is open, and no number is of another file. So the
-/// lock is taken twice per connection, and never per request.
+/// elsewhere, both under the lock: what is entered is open, and no number is of another file. So
+/// the lock is taken twice per connection, and never per request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Registry(Arc<Mutex<Vec<RawFd>>>);
 

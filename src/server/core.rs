@@ -113,13 +113,18 @@ impl Core {
     }
 
     /// Calls application code, which says to the pulse where it is; afterwards it is nowhere.
+    ///
+    /// What it returns is large, and moving it once more would show in the time that a request
+    /// takes: hence the guard within.
     pub(super) fn call_app<T>(&self, code: impl FnOnce() -> T) -> std::thread::Result<T> {
-        let returned = catch_unwind(AssertUnwindSafe(code));
-        self.pulse.enter(None);
-        returned
+        catch_unwind(AssertUnwindSafe(|| {
+            let _inside = Inside(&self.pulse);
+            code()
+        }))
     }
 
     /// Notes a panic of application code. Does not return if it is to end the worker.
+    #[cold]
     pub(super) fn note_panic(&self, route: Option<usize>, payload: Box<dyn Any + Send>) {
         self.stats.panics.increment();
         let pattern = route.and_then(|route| self.app.pattern(route));
@@ -161,5 +166,14 @@ impl Core {
         if exchanges.len() < EXCHANGES_KEPT {
             exchanges.push(exchange);
         }
+    }
+}
+
+/// Application code runs.
+struct Inside<'a>(&'a Pulse);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.enter(None);
     }
 }

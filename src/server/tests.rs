@@ -83,7 +83,7 @@ impl Worker {
                     orders: inbox,
                     door: visitors,
                 };
-                serve(setup, |report| drop(listening.send(report))).await
+                serve(setup, |report| listening.send(report).unwrap_or(())).await
             })
         });
         assert_eq!(heard.recv_timeout(PATIENCE), Ok(Report::Listening));

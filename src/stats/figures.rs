@@ -221,8 +221,14 @@ mod tests {
             stats.statuses.count(404);
             stats.latency.record(Duration::from_millis(1 + worker as u64), 1);
             let figures = Figures::read(&stats);
-            let (state, restarts, last_exit) = (WorkerState::Serving, 1, None);
-            WorkerFigures { worker, cpu: 7, state, restarts, last_exit, figures }
+            WorkerFigures {
+                worker,
+                cpu: 7,
+                state: WorkerState::Serving,
+                restarts: 1,
+                last_exit: None,
+                figures,
+            }
         });
         let stats = ClusterStats::new(workers.collect());
         assert_eq!((stats.workers[2].worker, stats.workers[2].restarts), (2, 1));

@@ -27,7 +27,6 @@ pub(crate) enum State<'text> {
     Ready,
     /// It reads its configuration again, and is ready only when it says so. Stamped with the
     /// present time, as `Type=notify-reload` asks for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no configuration is read again yet"))]
     Reloading,
     /// It ends.
     Stopping,

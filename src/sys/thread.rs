@@ -26,8 +26,8 @@ pub(crate) fn lower(thread: ThreadId) -> io::Result<()> {
 /// Has a thread run like any other again (`SCHED_OTHER`).
 ///
 /// # Errors
-/// There is no such thread any more (ESRCH). Without `CAP_SYS_NICE` the kernel takes this for a raise
-/// of priority, and refuses it (EPERM) unless `RLIMIT_NICE` allows the thread's nice value.
+/// There is no such thread any more (ESRCH). Without `CAP_SYS_NICE` the kernel takes this for a
+/// raise of priority, and refuses it (EPERM) unless `RLIMIT_NICE` allows the thread's nice value.
 pub(crate) fn restore(thread: ThreadId) -> io::Result<()> {
     schedule(thread, libc::SCHED_OTHER)
 }

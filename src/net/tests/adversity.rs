@@ -487,13 +487,7 @@ fn a_busy_core_hears_glommio() {
 #[test]
 fn an_ended_life_leaves_no_more_than_the_eventfd_that_glommio_leaks() {
     const LIVES: usize = 40;
-    // Counted in a process of its own: other tests of this one open and close all the time.
-    if std::env::var_os(ALONE).is_none() {
-        let name = std::thread::current().name().unwrap().to_owned();
-        let program = std::env::current_exe().unwrap();
-        let mut alone = std::process::Command::new(program);
-        let alone = alone.args(["--exact", &name]).env(ALONE, "1").output().unwrap();
-        assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
+    if !alone() {
         return;
     }
     let before = (descriptors(), threads());
@@ -504,6 +498,69 @@ fn an_ended_life_leaves_no_more_than_the_eventfd_that_glommio_leaks() {
         std::thread::yield_now();
     }
     assert_eq!(descriptors(), before.0 + LIVES);
+}
+
+#[test]
+fn a_handle_that_is_leaked_keeps_neither_ring_nor_buffers() {
+    const LIVES: usize = 20;
+    if !alone() {
+        return;
+    }
+    let life = || {
+        let (server, client) = pair();
+        on_executor(move || async move {
+            let stream = Stream::new(server).unwrap();
+            sleep(Duration::from_millis(1)).await;
+            std::mem::forget(stream);
+        })
+        .unwrap();
+        drop(client);
+    };
+    life();
+    let before = (rings(), address_space());
+    (0..LIVES).for_each(|_| life());
+    assert_eq!(rings(), before.0);
+    let grown = address_space().saturating_sub(before.1);
+    assert!(grown < LIVES * (2 << 20), "the buffers of a life are 4 MiB: {grown}");
+}
+
+/// In bytes.
+fn address_space() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    size.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn calls_fail_once_the_life_has_ended() {
+    std::thread::spawn(|| {
+        let (server, _client) = pair();
+        let driver = run(&options(), || async { Driver::current() }).unwrap();
+        assert!(driver.with(|core| core.adopt(server)).is_err());
+        assert!(driver.park().is_err());
+        driver.with(crate::rt::Tables::wake_readers);
+    })
+    .join()
+    .unwrap();
+}
+
+/// Whether this process runs nothing but the calling test. If not, runs it in one that does: what
+/// is counted there nobody else opens and closes.
+fn alone() -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let name = std::thread::current().name().unwrap().to_owned();
+    let program = std::env::current_exe().unwrap();
+    let mut alone = std::process::Command::new(program);
+    let alone = alone
+        .args(["--exact", &name])
+        .env(ALONE, "1")
+        .env("MALLOC_ARENA_MAX", "1")
+        .output()
+        .unwrap();
+    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
+    false
 }
 
 const ALONE: &str = "CORELANE_TEST_ALONE";

@@ -143,7 +143,9 @@ fn rearming_in_the_middle_of_arrivals_loses_no_connection() {
     })
     .unwrap();
     asking.join().unwrap();
-    more.into_iter().for_each(|asking| asking.join().unwrap());
+    let [second, third] = more;
+    second.join().unwrap();
+    third.join().unwrap();
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn a_released_connection_is_served_by_another_core() {
         sleep(Duration::from_millis(40)).await;
         released
     });
-    let served = std::thread::spawn(move || {
+    let serving = std::thread::spawn(move || {
         run(&options(), move || async move {
             let mut stream = Stream::new(released.unwrap()).unwrap();
             let input = receive_all(&mut stream, 5).await;
@@ -32,7 +32,7 @@ fn a_released_connection_is_served_by_another_core() {
     let mut echoed = [0; 5];
     client.read_exact(&mut echoed).unwrap();
     assert_eq!(&echoed, b"hello");
-    served.join().unwrap().unwrap();
+    serving.join().unwrap().unwrap();
 }
 
 /// An idle stream, whose receive is with the kernel.
@@ -85,7 +85,7 @@ fn a_stream_that_is_not_idle_comes_back_as_it_was() {
         let stream = waiting(server).await;
         client.write_all(b"hel").unwrap();
         sleep(Duration::from_millis(5)).await;
-        let mut stream = stream.release().await.err().expect("there are bytes");
+        let mut stream = stream.release().await.expect_err("there are bytes");
         client.write_all(b"lo").unwrap();
         assert_eq!(receive_all(&mut stream, 5).await, b"hello");
         client.write_all(b"again").unwrap();
@@ -94,7 +94,7 @@ fn a_stream_that_is_not_idle_comes_back_as_it_was() {
         let stream = waiting(ended).await;
         drop(end);
         sleep(Duration::from_millis(5)).await;
-        let mut stream = stream.release().await.err().expect("it has ended");
+        let mut stream = stream.release().await.expect_err("it has ended");
         assert_eq!(receive(&mut stream, &mut Vec::new()).await.unwrap(), 0);
         // Something is being sent.
         let mut stream = waiting(sender).await;

@@ -192,14 +192,6 @@ fn without_restarts_the_first_end_is_the_last() {
 }
 
 #[test]
-fn a_reset_forgets_what_was() {
-    let mut script = script();
-    assert!(script.gives_up(Duration::ZERO, 0).is_some());
-    script.budget.reset();
-    assert_eq!(script.gives_up(Duration::ZERO, 0), Some((17, secs(19.1))));
-}
-
-#[test]
 fn remembers_no_more_than_may_be_granted() {
     let mut script = script();
     for lived in [Duration::ZERO, secs(2.7), 5 * SECOND, HOUR] {

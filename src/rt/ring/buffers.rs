@@ -48,9 +48,9 @@ impl Buffers {
 
     /// The first `len` bytes of a buffer that the kernel has just filled.
     pub(in crate::rt) fn bytes(&self, id: u16, len: usize) -> &[u8] {
-        assert!(id < BUFFERS_MAX && len <= BUFFER_BYTES, "invariant: the kernel names our buffers");
-        // SAFETY: in bounds by the assertion; the kernel wrote `len` bytes and leaves the buffer
-        // alone until it is given back, which takes `&mut self`.
+        assert!(self.has(id) && len <= BUFFER_BYTES, "invariant: the kernel names our buffers");
+        // SAFETY: in bounds and mapped by the assertion; the kernel wrote `len` bytes and leaves
+        // the buffer alone until it is given back, which takes `&mut self`.
         unsafe {
             let start = self.memory.start.as_ptr().add(usize::from(id) * BUFFER_BYTES);
             std::slice::from_raw_parts(start, len)
@@ -59,12 +59,12 @@ impl Buffers {
 
     /// Gives a buffer back to the kernel.
     pub(in crate::rt) fn give_back(&mut self, id: u16) {
-        assert!(id < BUFFERS_MAX, "invariant: the kernel names our buffers");
+        assert!(self.has(id), "invariant: the kernel names our buffers");
         let slot = usize::from(self.tail % BUFFERS_MAX);
         #[expect(clippy::cast_ptr_alignment, reason = "the start of a page")]
         let entries = self.entries.start.as_ptr().cast::<BufRingEntry>();
-        // SAFETY: `slot` is in bounds, and the kernel does not read it before the tail has passed
-        // it; the release store publishes the entry.
+        // SAFETY: `slot` is in bounds, both mappings are there by the assertion, and the kernel
+        // does not read the entry before the tail has passed it; the release store publishes it.
         unsafe {
             let start = self.memory.start.as_ptr().add(usize::from(id) * BUFFER_BYTES);
             let entry = &mut *entries.add(slot);
@@ -81,6 +81,17 @@ impl Buffers {
     /// The kernel ran out: twice as many from now on.
     pub(in crate::rt) fn grow(&mut self) {
         self.provide_upto(self.provided.saturating_mul(2).min(BUFFERS_MAX));
+    }
+
+    /// Frees the memory. The ring that knows of it must have been closed.
+    pub(in crate::rt) fn close(&mut self) {
+        self.entries.unmap();
+        self.memory.unmap();
+    }
+
+    /// Whether there is such a buffer: no longer once the memory is gone.
+    fn has(&self, id: u16) -> bool {
+        usize::from(id) * BUFFER_BYTES < self.memory.bytes
     }
 
     /// Keeps the memory for ever, because the kernel may still write into it.
@@ -117,13 +128,20 @@ impl Pages {
     }
 }
 
-impl Drop for Pages {
-    fn drop(&mut self) {
-        if self.bytes == 0 {
+impl Pages {
+    fn unmap(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes == 0 {
             return;
         }
-        // SAFETY: mapped by `map`, with this length, and unmapped once. The owner drops it after
-        // the ring that knows of it.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+        // SAFETY: mapped by `map`, with this length, and unmapped once. The owner does so after
+        // the ring that knows of it has gone.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), bytes) };
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        self.unmap();
     }
 }

@@ -54,9 +54,9 @@ pub(in crate::rt) enum Wait {
     Upto(Duration),
 }
 
-/// An `io_uring` instance of this thread.
+/// An `io_uring` instance of this thread, until it is closed.
 pub(in crate::rt) struct Queue {
-    ring: IoUring,
+    ring: Option<IoUring>,
 }
 
 impl Queue {
@@ -68,25 +68,29 @@ impl Queue {
             .setup_coop_taskrun()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        // Saves the look-up of the descriptor in every enter; without it the ring works as well.
-        let _ = ring.submitter().register_ring_fd();
         ring.completion().disable_eventfd();
-        Ok(Self { ring })
+        Ok(Self { ring: Some(ring) })
     }
 
     /// The ring, for registrations.
-    pub(in crate::rt) fn submitter(&self) -> io_uring::Submitter<'_> {
-        self.ring.submitter()
+    pub(in crate::rt) fn submitter(&self) -> io::Result<io_uring::Submitter<'_>> {
+        self.ring.as_ref().map(IoUring::submitter).ok_or_else(closed)
+    }
+
+    /// Closes the ring, for good. Nothing may be in flight whose memory is to be freed.
+    pub(in crate::rt) fn close(&mut self) {
+        self.ring = None;
     }
 
     /// Has the kernel signal `eventfd` at completions, while [`signal`](Self::signal) is on.
     pub(in crate::rt) fn register_eventfd(&self, eventfd: BorrowedFd<'_>) -> io::Result<()> {
-        self.ring.submitter().register_eventfd(eventfd.as_raw_fd())
+        self.submitter()?.register_eventfd(eventfd.as_raw_fd())
     }
 
     /// Switches the registered eventfd on or off.
     pub(in crate::rt) fn signal(&mut self, on: bool) {
-        let completions = self.ring.completion();
+        let Some(ring) = &mut self.ring else { return };
+        let completions = ring.completion();
         if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
     }
 
@@ -96,21 +100,24 @@ impl Queue {
     /// All memory that the entry points to must stay where it is, untouched, until the operation's
     /// last completion; its descriptor must stay open until it has been submitted.
     pub(in crate::rt) unsafe fn push(&mut self, entry: &Entry) -> io::Result<()> {
+        let ring = self.ring.as_mut().ok_or_else(closed)?;
         // SAFETY: the caller vouches for the entry's memory.
-        if unsafe { self.ring.submission().push(entry) }.is_ok() {
+        if unsafe { ring.submission().push(entry) }.is_ok() {
             return Ok(());
         }
         self.enter(Wait::No)?;
+        let ring = self.ring.as_mut().ok_or_else(closed)?;
         // SAFETY: as above.
-        unsafe { self.ring.submission().push(entry) }
+        unsafe { ring.submission().push(entry) }
             .map_err(|_| io::Error::other("the kernel takes no submissions"))
     }
 
     /// Submits what is queued, runs deferred work, and waits.
     pub(in crate::rt) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let ring = self.ring.as_mut().ok_or_else(closed)?;
         #[expect(clippy::cast_possible_truncation, reason = "at most SUBMISSIONS")]
-        let queued = self.ring.submission().len() as u32;
-        let submitter = self.ring.submitter();
+        let queued = ring.submission().len() as u32;
+        let submitter = ring.submitter();
         let entered = match wait {
             // SAFETY: no argument is passed.
             Wait::No => unsafe {
@@ -139,12 +146,13 @@ impl Queue {
 
     /// Whether the kernel has taken everything that was queued.
     pub(in crate::rt) fn is_submitted(&mut self) -> bool {
-        self.ring.submission().is_empty()
+        self.ring.as_mut().is_none_or(|ring| ring.submission().is_empty())
     }
 
     /// Moves every completion that is there into `batch`.
     pub(in crate::rt) fn reap(&mut self, batch: &mut Vec<Completion>) {
-        batch.extend(self.ring.completion().map(|entry| Completion {
+        let Some(ring) = &mut self.ring else { return };
+        batch.extend(ring.completion().map(|entry| Completion {
             user_data: entry.user_data(),
             result: entry.result(),
             flags: entry.flags(),
@@ -154,11 +162,15 @@ impl Queue {
     /// Cancels everything that is in flight and waits until the kernel has let go of it.
     pub(in crate::rt) fn cancel_all(&mut self, longest: Duration) -> io::Result<()> {
         let timeout = Timespec::from(longest);
-        match self.submitter().register_sync_cancel(Some(timeout), CancelBuilder::any().all()) {
+        match self.submitter()?.register_sync_cancel(Some(timeout), CancelBuilder::any().all()) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
             _ => Ok(()),
         }
     }
+}
+
+fn closed() -> io::Error {
+    io::Error::other("the ring is closed")
 }
 
 fn is_transient(error: &io::Error) -> bool {

@@ -272,3 +272,34 @@ fn run_out_of_descriptors() {
     last.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(answer(&mut last).ends_with("Hello, Cluster!"));
 }
+
+#[test]
+fn a_client_that_asks_in_time_is_answered_though_another_holds_the_worker_up() {
+    const TIMEOUT: Duration = Duration::from_millis(800);
+    let stalling = || {
+        hello().get("/stall", async || {
+            std::thread::sleep(TIMEOUT * 2);
+            "done"
+        })
+    };
+    let worker = Worker::with(stalling, |_, timeouts| timeouts.keep_alive = TIMEOUT);
+    let request = format!("GET / HTTP/1.1\r\n{HOST}");
+    let mut clients: Vec<_> = (0..60).map(|_| worker.connect()).collect();
+    let mut staller = worker.connect();
+    for client in &mut clients {
+        client.write_all(request.as_bytes()).unwrap();
+    }
+    for client in &mut clients {
+        assert!(answer(client).starts_with("HTTP/1.1 200 "));
+    }
+    staller.write_all(request.replace("/ ", "/stall ").as_bytes()).unwrap();
+    // Those who have been answered wait for their next request, and the worker stands still.
+    until(|| worker.stats.requests.get() == 61);
+    for client in &mut clients {
+        client.write_all(request.as_bytes()).unwrap();
+    }
+    for client in &mut clients {
+        assert!(answer(client).starts_with("HTTP/1.1 200 "));
+    }
+    assert!(answer(&mut staller).ends_with("done"));
+}
