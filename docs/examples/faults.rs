@@ -17,6 +17,7 @@
 //! | `/stall/:ms` | the handler does not yield for so long |
 //! | `/abort` | the process aborts |
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -87,7 +88,8 @@ fn main() -> ExitCode {
     match cluster(std::env::args().skip(1)) {
         Ok(cluster) => std::process::Termination::report(cluster.run()),
         Err(problem) => {
-            eprintln!("error: {problem}");
+            // With stderr closed, the exit code still tells.
+            let _closed = writeln!(std::io::stderr(), "error: {problem}");
             ExitCode::from(2)
         }
     }

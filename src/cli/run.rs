@@ -1,6 +1,6 @@
 //! `corelane run [FILE]`: serve in the foreground.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 
@@ -8,21 +8,55 @@ use super::args::Overrides;
 use super::exit::Failure;
 use crate::cluster::{Address, Cluster};
 use crate::config::{AppConfig, Config};
-use crate::service::run_all;
+use crate::service::{Configuration, Wanted, run_all};
 
 /// What is served if it is there and no file is named.
 const DEFAULT_FILE: &str = "corelane.toml";
 
 /// Serves a file, `./corelane.toml`, or the embedded default.
 pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode, Failure> {
-    let mut config = load(file)?;
-    apply(overrides, &mut config)?;
-    Ok(start(config))
+    let mut source = Source { file: file.map(Path::to_owned), overrides, holds: None, read: None };
+    let config = source.load()?;
+    let clusters = config.apps.iter().cloned().map(cluster).collect();
+    source.holds = Some(config);
+    Ok(run_all(clusters, Some(Box::new(source))).report())
 }
 
-/// Serves until it is told to stop.
-fn start(config: Config) -> ExitCode {
-    run_all(config.apps.into_iter().map(cluster).collect()).report()
+/// Where the configuration comes from.
+struct Source {
+    file: Option<PathBuf>,
+    overrides: Overrides,
+    /// What is served.
+    holds: Option<Config>,
+    /// What was read last.
+    read: Option<Config>,
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, Failure> {
+        let mut config = load(self.file.as_deref())?;
+        apply(&self.overrides, &mut config)?;
+        Ok(config)
+    }
+}
+
+impl Configuration for Source {
+    fn read(&mut self) -> Result<Vec<Wanted>, String> {
+        let config = self.load().map_err(|failure| failure.to_string())?;
+        let known =
+            |app: &AppConfig| self.holds.as_ref().is_some_and(|config| config.apps.contains(app));
+        let wanted = config.apps.iter().map(|app| {
+            let unchanged = known(app);
+            Wanted { cluster: cluster(app.clone()), unchanged }
+        });
+        let wanted = wanted.collect();
+        self.read = Some(config);
+        Ok(wanted)
+    }
+
+    fn accept(&mut self) {
+        self.holds = self.read.take();
+    }
 }
 
 fn cluster(config: AppConfig) -> Cluster {
@@ -61,12 +95,12 @@ fn load(file: Option<&Path>) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn apply(overrides: Overrides, config: &mut Config) -> Result<(), Failure> {
+fn apply(overrides: &Overrides, config: &mut Config) -> Result<(), Failure> {
     let Overrides { listen, instances } = overrides;
     if listen.is_empty() && instances.is_none() {
         return Ok(());
     }
-    if let Some(address) = Config::duplicate(&listen) {
+    if let Some(address) = Config::duplicate(listen) {
         let problem = format!("--listen {address} is given twice");
         return Err(Failure::Usage { problem, hint: "drop one of them" });
     }
@@ -81,7 +115,7 @@ fn apply(overrides: Overrides, config: &mut Config) -> Result<(), Failure> {
         return Err(Failure::Usage { problem, hint: "choose another address" });
     }
     if !listen.is_empty() {
-        app.listen = listen;
+        app.listen.clone_from(listen);
     }
     app.instances = instances.unwrap_or(app.instances);
     Ok(())
@@ -101,7 +135,7 @@ mod tests {
     #[test]
     fn overrides_replace_what_the_file_says() {
         let mut config = Config::embedded();
-        apply(overrides(&["[::1]:80", "unix:/run/a.sock"], Some("-1")), &mut config).unwrap();
+        apply(&overrides(&["[::1]:80", "unix:/run/a.sock"], Some("-1")), &mut config).unwrap();
         let listen: Vec<_> = config.apps[0].listen.iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["[::1]:80", "unix:/run/a.sock"]);
         assert_eq!(config.apps[0].instances.to_string(), "-1");
@@ -110,7 +144,7 @@ mod tests {
     #[test]
     fn without_overrides_nothing_changes() {
         let mut config = Config::embedded();
-        apply(Overrides::default(), &mut config).unwrap();
+        apply(&Overrides::default(), &mut config).unwrap();
         assert_eq!(config, Config::embedded());
     }
 
@@ -118,16 +152,16 @@ mod tests {
     fn refuses_overrides_for_several_apps() {
         let mut config = Config::embedded();
         config.apps.push(config.apps[0].clone());
-        assert!(apply(overrides(&["127.0.0.1:1"], None), &mut config).is_err());
-        assert!(apply(overrides(&[], Some("1")), &mut config).is_err());
-        assert!(apply(Overrides::default(), &mut config).is_ok());
+        assert!(apply(&overrides(&["127.0.0.1:1"], None), &mut config).is_err());
+        assert!(apply(&overrides(&[], Some("1")), &mut config).is_err());
+        assert!(apply(&Overrides::default(), &mut config).is_ok());
     }
 
     #[test]
     fn refuses_an_address_given_twice() {
         let mut config = Config::embedded();
-        assert!(apply(overrides(&["127.0.0.1:1", "127.0.0.1:1"], None), &mut config).is_err());
-        assert!(apply(overrides(&["127.0.0.1:0", "127.0.0.1:0"], None), &mut config).is_ok());
+        assert!(apply(&overrides(&["127.0.0.1:1", "127.0.0.1:1"], None), &mut config).is_err());
+        assert!(apply(&overrides(&["127.0.0.1:0", "127.0.0.1:0"], None), &mut config).is_ok());
     }
 
     #[test]
@@ -147,7 +181,7 @@ mod tests {
     fn refuses_the_address_of_the_metrics() {
         let mut config = Config::embedded();
         config.apps[0].metrics = Some("127.0.0.1:9100".parse().unwrap());
-        assert!(apply(overrides(&["127.0.0.1:1", "127.0.0.1:9100"], None), &mut config).is_err());
-        assert!(apply(overrides(&["127.0.0.1:1"], None), &mut config).is_ok());
+        assert!(apply(&overrides(&["127.0.0.1:1", "127.0.0.1:9100"], None), &mut config).is_err());
+        assert!(apply(&overrides(&["127.0.0.1:1"], None), &mut config).is_ok());
     }
 }

@@ -113,6 +113,16 @@ impl From<SocketAddr> for Address {
     }
 }
 
+impl Address {
+    /// Whether it is the same place, whatever the permissions there.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix { path, .. }, Self::Unix { path: other, .. }) => path == other,
+            _ => self == other,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

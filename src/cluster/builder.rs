@@ -15,7 +15,7 @@ use super::listen::Listeners;
 use super::metrics::export;
 use super::placement::Placement;
 use super::roster::Roster;
-use super::supervisor::{Observers, Start, Supervisor};
+use super::supervisor::{Observers, Renewal, Start, Supervisor};
 use super::worker::Plan;
 use super::{Address, AddressError, Instances};
 use crate::app::App;
@@ -243,15 +243,19 @@ impl Cluster {
     /// nothing is left behind.
     pub fn spawn(mut self) -> Result<ClusterHandle, StartError> {
         self.check()?;
-        let allowed = AllowedCpus::capture()
-            .map_err(|source| StartError::System { what: "read the CPUs to use", source })?;
-        let placement = self.place(&allowed)?;
+        let (placement, sockets) = self.place()?;
         probe()?;
-        // A number for good, so that scaling need never open or close a socket.
-        let sockets = placement.workers().max(allowed.ids().len());
         let source = std::mem::take(&mut self.source);
         let listeners = source.listeners(&self.name, &self.addresses, sockets)?;
         self.launch(placement, listeners)
+    }
+
+    /// What a cluster that runs is to be in place of what it is.
+    pub(super) fn renewal(self) -> Result<Renewal, StartError> {
+        self.check()?;
+        let (placement, sockets) = self.place()?;
+        let Self { name, plan, addresses, restart, metrics, .. } = self;
+        Ok(Renewal { name, plan, restart, addresses, metrics, placement, sockets })
     }
 
     /// Keeps no worker on a CPU.
@@ -280,12 +284,19 @@ impl Cluster {
         }
         Ok(())
     }
-    fn place(&self, allowed: &AllowedCpus) -> Result<Placement, StartError> {
+
+    /// Which CPUs the workers get, and how many sockets each address: a number for good, so that
+    /// scaling need never open or close one.
+    fn place(&self) -> Result<(Placement, usize), StartError> {
+        let allowed = AllowedCpus::capture()
+            .map_err(|source| StartError::System { what: "read the CPUs to use", source })?;
         let asked = self.cpus.as_deref();
         let distinct = asked.map(|cpus| cpus.iter().collect::<BTreeSet<_>>().len());
         // No more than the cgroup's quota feeds, nor than were asked for.
         let max = distinct.unwrap_or(usize::MAX).min(allowed.max());
-        Ok(Placement::new(allowed.ids(), asked, self.instances.resolve(max))?)
+        let placement = Placement::new(allowed.ids(), asked, self.instances.resolve(max))?;
+        let sockets = placement.workers().max(allowed.ids().len());
+        Ok((placement, sockets))
     }
 
     /// Starts the supervisor, which starts the workers, and waits until they listen.
@@ -295,26 +306,20 @@ impl Cluster {
         listeners: Listeners,
     ) -> Result<ClusterHandle, StartError> {
         let roster = Arc::<Roster>::default();
-        let exporter = match self.metrics {
+        let exporter = match self.metrics.clone() {
             Some(address) => Some(export(address, &self.name, &roster)?),
             None => None,
         };
-        let metrics = exporter.as_ref().and_then(|exporter| exporter.addresses().first().cloned());
-        let workers = placement.workers();
-        let cpus: Vec<_> = (0..workers).map(|worker| placement.cpu_of(worker)).collect();
-        let addresses: Vec<_> =
-            listeners.groups().iter().map(|group| group.address().clone()).collect();
         let bound = Event::Bound {
-            addresses: addresses.clone(),
-            cpus: cpus.clone(),
-            metrics: metrics.clone(),
+            addresses: listeners.groups().iter().map(|group| group.address().clone()).collect(),
+            cpus: placement.cpus_of(placement.workers()),
+            metrics: exporter.as_ref().and_then(|exporter| exporter.addresses().pop()),
             warning: placement.warning(),
         };
         let (news, inbox) = mpsc::channel();
         let (ready, readiness) = mpsc::channel();
         let start = Start {
             plan: self.plan,
-            cpus,
             restart: self.restart,
             listeners,
             observers: self.observers,
@@ -323,6 +328,8 @@ impl Cluster {
             ready,
             roster: Arc::clone(&roster),
             exporter,
+            metrics: self.metrics,
+            placement,
         };
         let thread = thread::Builder::new().name("corelane-super".to_owned());
         let supervisor = thread
@@ -330,7 +337,7 @@ impl Cluster {
             .map_err(|source| StartError::System { what: "start the supervisor", source })?;
         // Dropped with an error, it waits for the supervisor's end.
         let supervisor = Some(supervisor);
-        let handle = ClusterHandle { addresses, metrics, placement, roster, news, supervisor };
+        let handle = ClusterHandle { roster, news, supervisor };
         match readiness.recv() {
             Ok(Ok(())) => Ok(handle),
             Ok(Err(error)) => Err(error),

@@ -68,7 +68,7 @@ pub enum Event {
         restarts: u32,
     },
     /// A handler keeps its core and does not yield. A successor takes the worker's sockets; the
-    /// connections of the stuck one are shut down after `timeouts.drain`, if it is not back by then.
+    /// connections of the stuck one are shut down after `timeouts.drain`, if it is not back.
     Stalled {
         /// Which.
         worker: usize,

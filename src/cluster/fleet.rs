@@ -7,6 +7,7 @@
 //! as a whole when they are ready, or not at all.
 
 mod change;
+mod drain;
 mod leave;
 
 use std::time::{Duration, Instant};
@@ -17,12 +18,6 @@ use super::event::{Event, ExitReason, Failure, Stall, Stopped};
 use super::share::{SocketId, Stake, share_of};
 use crate::net::Arming;
 use crate::restart::{Budget, Restart, Verdict};
-
-/// How long lives may take to end once the time to drain is up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
-/// How long after the time to drain the connections of a life that has not cut them itself are
-/// shut down from outside.
-const RELEASE_AFTER: Duration = Duration::from_millis(500);
 
 /// Names one life of one worker, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +123,8 @@ pub(super) enum Input {
     Moved(LifeId),
     /// The workers are to be others.
     Change(Target),
+    /// A change that waits for a decision is to happen, or not to.
+    Decide(u64, bool),
     /// The cluster is to end.
     Drain,
 }
@@ -142,8 +139,16 @@ pub(super) struct Target {
     pub ticket: u64,
     /// The CPU of each worker.
     pub cpus: Vec<usize>,
-    /// Every worker gets a new life, with what was prepared; these are the sockets then.
-    pub renewal: Option<Vec<Vec<SocketId>>>,
+    /// Every worker gets a new life, with what was prepared. Happens when it is decided, not as
+    /// soon as it can.
+    pub renewal: Option<Renewal>,
+}
+
+/// What holds after a renewal.
+#[derive(Clone, Debug)]
+pub(super) struct Renewal {
+    pub groups: Vec<Vec<SocketId>>,
+    pub rules: Rules,
 }
 
 /// What is to be done.
@@ -165,6 +170,8 @@ pub(super) enum Effect {
     Commit,
     /// Every worker listens.
     Ready,
+    /// A change can happen, and waits for a decision.
+    Prepared(u64),
     /// Answer who asked for a change.
     Reply(u64, Result<(), String>),
     /// Tell those who watch.
@@ -231,6 +238,7 @@ impl Fleet {
             Input::Stalled(id, stall) => self.stalled(id, stall, now),
             Input::Moved(id) => self.moved(id, now),
             Input::Change(target) => self.change_to(target, now),
+            Input::Decide(ticket, go) => self.decide(ticket, go, now),
             Input::Drain => self.drain(now),
         }
         std::mem::take(&mut self.effects)
@@ -243,6 +251,7 @@ impl Fleet {
                 self.begin(worker);
             }
         }
+        self.tick_change(now);
         self.tick_leaving(now);
         self.tick_draining(now);
         std::mem::take(&mut self.effects)
@@ -259,7 +268,8 @@ impl Fleet {
             Phase::Draining { release, until } => Some(release.unwrap_or(until)),
             Phase::Starting | Phase::Serving => None,
         };
-        restarts.chain(leaves).chain(end).min()
+        let change = self.change.as_ref().map(Change::until);
+        restarts.chain(leaves).chain(end).chain(change).min()
     }
 
     /// Whether there is nothing left to supervise.
@@ -436,61 +446,6 @@ impl Fleet {
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
         self.random
-    }
-
-    /// The cluster cannot go on.
-    fn fail(&mut self, failure: Failure, now: Instant) {
-        self.stopped.failure.get_or_insert(failure);
-        self.drain(now);
-    }
-
-    fn drain(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Draining { .. }) {
-            return;
-        }
-        self.announce(Event::Draining { within: self.rules.drain });
-        self.wind_down(now);
-    }
-
-    fn wind_down(&mut self, now: Instant) {
-        let end = now + self.rules.drain;
-        self.abandon_change("the cluster ends", now);
-        let (release, until) = (Some(end + RELEASE_AFTER), end + GIVE_UP_AFTER);
-        self.phase = Phase::Draining { release, until };
-        for worker in 0..self.places.len() {
-            match self.places[worker].life {
-                // One that does not listen yet finds the order when it does.
-                Life::Starting { id } | Life::Listening { id, .. } => {
-                    self.emit(Effect::Tell(id, Task::Drain));
-                }
-                Life::Waiting { .. } => self.places[worker].life = Life::Over,
-                Life::Over => {}
-            }
-        }
-    }
-
-    fn tick_draining(&mut self, now: Instant) {
-        let Phase::Draining { release, until } = self.phase else { return };
-        if release.is_some_and(|release| release <= now) {
-            self.phase = Phase::Draining { release: None, until };
-            let ids: Vec<_> = self.places.iter().filter_map(|place| place.life.id()).collect();
-            ids.into_iter().for_each(|id| self.emit(Effect::Release(id)));
-        }
-        if until > now {
-            return;
-        }
-        for worker in 0..self.places.len() {
-            if self.places[worker].life.id().is_some() {
-                self.places[worker].life = Life::Over;
-                self.abandon(worker);
-            }
-        }
-    }
-
-    /// Waits no longer for a life.
-    fn abandon(&mut self, worker: usize) {
-        self.stopped.abandoned.push(worker);
-        self.announce(Event::Abandoned { worker });
     }
 }
 

@@ -8,11 +8,10 @@ use std::thread::JoinHandle;
 
 use super::error::{ChangeError, SupervisorPanic};
 use super::event::{Event, Stopped};
-use super::placement::Placement;
 use super::roster::Roster;
 use super::supervisor::{Answer, News};
 use super::workers::post;
-use super::{Address, Instances, SendError};
+use super::{Address, Cluster, Instances, SendError};
 use crate::stats::ClusterStats;
 
 /// A running cluster; [`Cluster::spawn`](crate::Cluster::spawn) returns it.
@@ -21,9 +20,6 @@ use crate::stats::ClusterStats;
 /// [`Timeouts::drain`](crate::Timeouts::drain) and a few seconds: no cluster outlives its handle.
 #[must_use = "dropping the handle ends the cluster"]
 pub struct ClusterHandle {
-    pub(super) addresses: Vec<Address>,
-    pub(super) metrics: Option<Address>,
-    pub(super) placement: Placement,
     pub(super) roster: Arc<Roster>,
     pub(super) news: Sender<News>,
     /// `None` once it has been joined.
@@ -34,14 +30,14 @@ impl ClusterHandle {
     /// Where the cluster listens, in the order of the calls of `listen`; port 0 is replaced by the
     /// port that the kernel chose.
     #[must_use]
-    pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<Address> {
+        self.roster.addresses()
     }
 
     /// Where the cluster serves its metrics, if it does: `/metrics` there.
     #[must_use]
-    pub fn metrics(&self) -> Option<&Address> {
-        self.metrics.as_ref()
+    pub fn metrics(&self) -> Option<Address> {
+        self.roster.metrics()
     }
 
     /// The CPU of each worker.
@@ -70,17 +66,26 @@ impl ClusterHandle {
     /// A new worker did not start, another change is under way, or the cluster ends: then nothing
     /// has changed.
     pub fn scale(&self, instances: impl Into<Instances>) -> Result<(), ChangeError> {
-        let workers = instances.into().resolve(self.placement.cpus());
-        let cpus = (0..workers).map(|worker| self.placement.cpu_of(worker)).collect();
-        self.ask(|answer| News::Scale(cpus, answer))
+        let cpus = self.roster.cpus_for(instances.into());
+        ask(&self.news, |answer| News::Scale(cpus, answer)).map(drop)
     }
 
-    fn ask(&self, news: impl FnOnce(Answer) -> News) -> Result<(), ChangeError> {
-        let (answer, answered) = mpsc::channel();
-        // One that has ended answers nothing.
-        let _ended = self.news.send(news(answer));
-        let answered = answered.recv().unwrap_or_else(|_| Err("the cluster has ended".to_owned()));
-        answered.map_err(|problem| ChangeError { problem })
+    /// Gives every worker a new life, with the app, the limits, the addresses and everything else
+    /// of `next`, but its observers. Returns when the new lives serve. No request is lost, and no
+    /// connection on an address that stays.
+    ///
+    /// # Errors
+    /// `next` cannot be started, another change is under way, or the cluster ends: then nothing has
+    /// changed.
+    pub fn reload(&self, next: Cluster) -> Result<(), ChangeError> {
+        self.prepare(next)?.commit()
+    }
+
+    /// Does all of [`reload`](Self::reload) that can fail.
+    pub(crate) fn prepare(&self, next: Cluster) -> Result<Prepared, ChangeError> {
+        let renewal = next.renewal().map_err(|error| ChangeError { problem: error.to_string() })?;
+        let ticket = ask(&self.news, |answer| News::Renew(Box::new(renewal), answer))?;
+        Ok(Prepared { news: self.news.clone(), ticket, decided: false })
     }
 
     /// What happens from now on, as it happens. Who does not read it pays with memory.
@@ -143,6 +148,41 @@ impl ClusterHandle {
     }
 }
 
+/// Has the supervisor do something, and waits for what it says.
+fn ask(news: &Sender<News>, what: impl FnOnce(Answer) -> News) -> Result<u64, ChangeError> {
+    let (answer, answered) = mpsc::channel();
+    // One that has ended answers nothing.
+    let _ended = news.send(what(answer));
+    let answered = answered.recv().unwrap_or_else(|_| Err("the cluster has ended".to_owned()));
+    answered.map_err(|problem| ChangeError { problem })
+}
+
+/// A reload that can be carried out: all its lives have been started, and none serves yet. Dropped,
+/// it is given up.
+#[must_use = "nothing has changed yet"]
+pub(crate) struct Prepared {
+    news: Sender<News>,
+    ticket: u64,
+    decided: bool,
+}
+
+impl Prepared {
+    /// Carries it out.
+    pub(crate) fn commit(mut self) -> Result<(), ChangeError> {
+        self.decided = true;
+        ask(&self.news, |answer| News::Decide(self.ticket, true, answer)).map(drop)
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if !self.decided {
+            // Whether it was given up already makes no difference.
+            let _given_up = ask(&self.news, |answer| News::Decide(self.ticket, false, answer));
+        }
+    }
+}
+
 impl Drop for ClusterHandle {
     fn drop(&mut self) {
         self.drain();
@@ -153,7 +193,7 @@ impl Drop for ClusterHandle {
 
 impl fmt::Debug for ClusterHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (addresses, cpus) = (&self.addresses, self.cpus());
-        f.debug_struct("ClusterHandle").field("addresses", addresses).field("cpus", &cpus).finish()
+        let (addresses, cpus) = (self.addresses(), self.cpus());
+        f.debug_struct("ClusterHandle").field("addresses", &addresses).field("cpus", &cpus).finish()
     }
 }

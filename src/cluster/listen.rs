@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{Mode, fchmod};
@@ -27,7 +28,9 @@ const UNPRIVILEGED_PORT: u16 = 1024;
 /// The sockets of all addresses of a cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
+    /// Passed by a service manager, which alone can open others.
+    inherited: bool,
 }
 
 /// The sockets of one address.
@@ -35,9 +38,11 @@ pub(crate) struct Listeners {
 pub(crate) struct Group {
     /// Tells it from any other group of the process.
     serial: u32,
+    /// As it was asked for, perhaps with port 0.
+    asked: Address,
     address: Address,
     // Before the sockets: as long as they are open, the inode cannot become another file's.
-    _path: Option<OwnPath>,
+    path: Option<OwnPath>,
     sockets: Vec<OwnedFd>,
 }
 
@@ -143,24 +148,56 @@ impl Listeners {
     ///
     /// A TCP address gets `sockets` of them, a Unix one a single one. Their number is for good.
     pub(crate) fn bind(addresses: &[Address], sockets: usize) -> Result<Self, BindError> {
-        let groups = addresses.iter().map(|address| Group::bind(address, sockets));
-        Ok(Self { groups: groups.collect::<Result<_, _>>()? })
+        let groups = addresses.iter().map(|address| Group::bind(address, sockets).map(Arc::new));
+        Ok(Self { groups: groups.collect::<Result<_, _>>()?, inherited: false })
+    }
+
+    /// The sockets of these addresses: those that are held already, and new ones for the others. A
+    /// socket closes when no listeners have it any more.
+    pub(super) fn renewed(&self, addresses: &[Address], sockets: usize) -> Result<Self, BindError> {
+        let mut left = self.groups.clone();
+        let groups = addresses.iter().map(|address| {
+            match left.iter().position(|group| group.asked.is_at(address)) {
+                Some(held) => Ok(left.swap_remove(held)),
+                None if self.inherited => Err(self.not_passed(address)),
+                None => Group::bind(address, sockets).map(Arc::new),
+            }
+        });
+        Ok(Self { groups: groups.collect::<Result<_, _>>()?, inherited: self.inherited })
+    }
+
+    /// Gives paths that are held the permissions that are now asked for.
+    pub(super) fn set_modes(&self, addresses: &[Address]) -> io::Result<()> {
+        for address in addresses {
+            let own = |group: &&Arc<Group>| group.path.is_some() && group.asked.is_at(address);
+            if let Address::Unix { path, mode: Some(mode) } = address
+                && self.groups.iter().any(|group| own(&group))
+            {
+                fs::set_permissions(path, Permissions::from_mode(*mode))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn not_passed(&self, address: &Address) -> BindError {
+        let passed: Vec<_> = self.groups.iter().map(|group| group.address.to_string()).collect();
+        BindError::NotPassed { address: address.clone(), passed: passed.join(", ") }
     }
 
     /// What a service manager passed, which it goes on to hold: nothing is bound, and no path is
     /// removed at the end.
     pub(super) fn inherited(groups: Vec<Group>) -> Self {
-        Self { groups }
+        Self { groups: groups.into_iter().map(Arc::new).collect(), inherited: true }
     }
 
     /// The sockets of each address, in the order in which the addresses were given.
-    pub(crate) fn groups(&self) -> &[Group] {
+    pub(crate) fn groups(&self) -> &[Arc<Group>] {
         &self.groups
     }
 
     /// The names of all sockets, by address. A renewal keeps the names of those that stay.
     pub(super) fn ids(&self) -> Vec<Vec<SocketId>> {
-        self.groups.iter().map(Group::ids).collect()
+        self.groups.iter().map(|group| group.ids()).collect()
     }
 
     #[cfg(test)]
@@ -204,7 +241,7 @@ impl Group {
                 socket.set_tcp_nodelay(true)?;
             }
         }
-        Ok(Self { serial: serial(), address, _path: None, sockets })
+        Ok(Self { serial: serial(), asked: address.clone(), address, path: None, sockets })
     }
 
     fn ids(&self) -> Vec<SocketId> {
@@ -247,7 +284,7 @@ fn bind_tcp(asked: SocketAddr, count: usize) -> io::Result<Group> {
         sockets.push(sibling.into());
     }
     let address = Address::Tcp(actual.as_socket().unwrap_or(asked));
-    Ok(Group { serial: serial(), address, _path: None, sockets })
+    Ok(Group { serial: serial(), asked: Address::Tcp(asked), address, path: None, sockets })
 }
 
 /// Non-blocking, for a successor that calls `accept4` itself; an accept in a ring waits anyway.
@@ -279,7 +316,8 @@ fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<Group> {
     }
     socket.listen(BACKLOG)?;
     let address = Address::Unix { path: path.to_owned(), mode };
-    Ok(Group { serial: serial(), address, _path: Some(own), sockets: vec![socket.into()] })
+    let (asked, sockets) = (address.clone(), vec![socket.into()]);
+    Ok(Group { serial: serial(), asked, address, path: Some(own), sockets })
 }
 
 /// Removes what a dead process left at the path, and nothing else.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::roster::Roster;
@@ -29,12 +30,11 @@ pub(super) fn export(
         let (label, roster) = (label.clone(), Arc::clone(&roster));
         App::new().get(PATH, move || {
             let text = roster.stats().to_prometheus(&label);
-            async move { Response::text(http::StatusCode::OK, text).with_header(CONTENT_TYPE, FORMAT) }
+            let answer = Response::text(StatusCode::OK, text).with_header(CONTENT_TYPE, FORMAT);
+            async move { answer }
         })
     };
-    let mut timeouts = Timeouts::default();
-    timeouts.drain = DRAIN;
-    timeouts.idle_grace = Duration::ZERO;
+    let timeouts = Timeouts { drain: DRAIN, idle_grace: Duration::ZERO, ..Timeouts::default() };
     let cluster = Cluster::new(factory).name(format!("{name}-metrics")).listen(address);
     cluster.instances(1).timeouts(timeouts).unpinned().spawn()
 }

@@ -65,6 +65,11 @@ impl Placement {
         self.cpus[worker % self.cpus.len()]
     }
 
+    /// The CPUs of so many workers.
+    pub(crate) fn cpus_of(&self, workers: usize) -> Vec<usize> {
+        (0..workers).map(|worker| self.cpu_of(worker)).collect()
+    }
+
     /// What to tell the operator, if workers share CPUs.
     pub(crate) fn warning(&self) -> Option<String> {
         let (workers, cpus) = (self.workers, self.cpus.len());

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fleet::LifeId;
+use super::placement::Placement;
 use super::worker::Life;
+use super::{Address, Instances};
 use crate::server::Sibling;
 use crate::stats::{ClusterStats, Figures, WorkerFigures, WorkerState, WorkerStats};
 
@@ -15,6 +17,10 @@ pub(super) struct Roster(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    addresses: Vec<Address>,
+    metrics: Option<Address>,
+    /// What the CPUs are chosen by, however many workers there are.
+    placement: Option<Placement>,
     cpus: Vec<usize>,
     /// By the number of the worker; also those that were scaled away.
     records: BTreeMap<usize, Record>,
@@ -44,9 +50,40 @@ impl Roster {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The cluster is there, and chooses its CPUs by this.
+    pub(super) fn settle(
+        &self,
+        addresses: Vec<Address>,
+        metrics: Option<Address>,
+        placement: Placement,
+    ) {
+        let mut inner = self.inner();
+        inner.addresses = addresses;
+        inner.metrics = metrics;
+        inner.placement = Some(placement);
+    }
+
     /// These are the workers.
     pub(super) fn place(&self, cpus: &[usize]) {
         self.inner().cpus = cpus.to_vec();
+    }
+
+    /// Where the cluster listens.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.inner().addresses.clone()
+    }
+
+    /// Where its metrics are.
+    pub(super) fn metrics(&self) -> Option<Address> {
+        self.inner().metrics.clone()
+    }
+
+    /// The CPUs of so many workers.
+    pub(super) fn cpus_for(&self, instances: Instances) -> Vec<usize> {
+        let placement = self.inner().placement.clone();
+        placement
+            .map(|placement| placement.cpus_of(instances.resolve(placement.cpus())))
+            .unwrap_or_default()
     }
 
     /// A life has begun.

@@ -9,18 +9,20 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use super::ClusterHandle;
 use super::error::StartError;
 use super::event::{Event, ExitReason, Message, Stall, Stopped};
-use super::fleet::{Birth, Effect, Fleet, Input, LifeId, Rules, Target, Task};
+use super::fleet::{self, Birth, Effect, Fleet, Input, LifeId, Rules, Target, Task};
 use super::listen::Listeners;
+use super::metrics::export;
+use super::placement::Placement;
 use super::roster::Roster;
 use super::share::Stake;
 use super::watch::{Finding, Watch};
 use super::worker::{Cradle, Life, Plan};
+use super::{Address, ClusterHandle};
 use crate::restart::Restart;
 use crate::rt::Fault;
 use crate::server::{Handed, Order, Share, Sibling};
@@ -33,8 +35,8 @@ pub(super) type Observers = Vec<Box<dyn FnMut(&Event) + Send>>;
 /// Whether every worker listens, or why not.
 pub(super) type Ready = Sender<Result<(), StartError>>;
 
-/// Whether the workers are others now, or why not.
-pub(super) type Answer = Sender<Result<(), String>>;
+/// Whether a change has happened, or can happen, and by what number to ask for it; or why not.
+pub(super) type Answer = Sender<Result<u64, String>>;
 
 /// What the supervisor hears.
 pub(super) enum News {
@@ -44,8 +46,10 @@ pub(super) enum News {
     Reported(usize, Message),
     /// The workers are to be on these CPUs.
     Scale(Vec<usize>, Answer),
-    /// Every worker is to have a new life.
+    /// Every worker is to be ready to have a new life.
     Renew(Box<Renewal>, Answer),
+    /// A renewal that is ready is to happen, or not to.
+    Decide(u64, bool, Answer),
     /// Somebody else wants to know what happens.
     Watch(Box<dyn FnMut(&Event) + Send>),
     /// The cluster is to end.
@@ -55,12 +59,29 @@ pub(super) enum News {
     Panic,
 }
 
-/// What every worker is to have.
+/// What the cluster is to be.
 pub(super) struct Renewal {
+    pub name: String,
     pub plan: Plan,
-    pub cpus: Vec<usize>,
-    pub listeners: Listeners,
     pub restart: Restart,
+    pub addresses: Vec<Address>,
+    pub metrics: Option<Address>,
+    pub placement: Placement,
+    /// For each address that is new.
+    pub sockets: usize,
+}
+
+/// All that a renewal takes.
+struct Next {
+    renewal: Renewal,
+    listeners: Listeners,
+    exporter: Exporter,
+}
+
+/// What becomes of the exporter of the metrics.
+enum Exporter {
+    Stays,
+    Becomes(Option<ClusterHandle>),
 }
 
 /// What the supervisor's thread owns.
@@ -75,6 +96,8 @@ pub(super) struct Supervisor {
     roster: Arc<Roster>,
     /// Serves the metrics as long as the cluster lives.
     exporter: Option<ClusterHandle>,
+    /// Where it was asked to.
+    metrics: Option<Address>,
     fleet: Fleet,
     watch: Watch,
     lives: HashMap<LifeId, Life>,
@@ -90,13 +113,12 @@ pub(super) struct Supervisor {
 struct Asked {
     answer: Answer,
     cpus: Vec<usize>,
-    renewal: Option<Box<Renewal>>,
+    next: Option<Box<Next>>,
 }
 
 /// What a supervisor begins with.
 pub(super) struct Start {
     pub plan: Plan,
-    pub cpus: Vec<usize>,
     pub restart: Restart,
     pub listeners: Listeners,
     pub observers: Observers,
@@ -105,19 +127,22 @@ pub(super) struct Start {
     pub ready: Ready,
     pub roster: Arc<Roster>,
     pub exporter: Option<ClusterHandle>,
+    pub metrics: Option<Address>,
+    pub placement: Placement,
 }
 
 impl Supervisor {
     pub(super) fn new(start: Start) -> Self {
-        let Start { plan, cpus, restart, listeners, observers, inbox, .. } = start;
-        let Start { news, ready, roster, exporter, .. } = start;
+        let Start { plan, restart, listeners, observers, inbox, .. } = start;
+        let Start { news, ready, roster, exporter, metrics, placement, .. } = start;
         let now = Instant::now();
         let rules = Rules { drain: plan.timeouts.drain, restart };
         // Only so that not all programs of a machine wait equally long.
         #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
         let random = RandomState::new().hash_one(()) as u32;
+        let cpus = placement.cpus_of(placement.workers());
         roster.place(&cpus);
-        Self {
+        let supervisor = Self {
             fleet: Fleet::new(&cpus, listeners.ids(), rules, random, now),
             watch: Watch::new(plan.timeouts.stall, now),
             plan,
@@ -128,12 +153,15 @@ impl Supervisor {
             ready,
             roster,
             exporter,
+            metrics,
             lives: HashMap::new(),
             pending: VecDeque::new(),
             stray: Vec::new(),
             asked: HashMap::new(),
             tickets: 0,
-        }
+        };
+        supervisor.settle(placement);
+        supervisor
     }
 
     /// Starts the workers and keeps them until the cluster has ended.
@@ -166,11 +194,8 @@ impl Supervisor {
     fn wait(&self) -> Option<News> {
         let look = self.watch.next();
         let until = self.fleet.next_tick().map_or(look, |tick| tick.min(look));
-        match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(news) => Some(news),
-            // Disconnected it cannot be: `news` is ours.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        // Disconnected it cannot be: `news` is ours.
+        self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     fn hear(&mut self, news: News) {
@@ -186,11 +211,16 @@ impl Supervisor {
             News::Reported(worker, message) => {
                 self.pending.push_back(Effect::Announce(Event::Message { worker, message }));
             }
-            News::Scale(cpus, answer) => self.ask(Asked { answer, cpus, renewal: None }),
-            News::Renew(renewal, answer) => {
-                let cpus = renewal.cpus.clone();
-                self.ask(Asked { answer, cpus, renewal: Some(renewal) });
-            }
+            News::Scale(cpus, answer) => self.ask(Asked { answer, cpus, next: None }),
+            News::Renew(renewal, answer) => match self.prepare(*renewal) {
+                Ok(next) => {
+                    let cpus = next.renewal.placement.cpus_of(next.renewal.placement.workers());
+                    self.ask(Asked { answer, cpus, next: Some(Box::new(next)) });
+                }
+                // Who asked may have gone.
+                Err(error) => drop(answer.send(Err(error.to_string()))),
+            },
+            News::Decide(ticket, go, answer) => self.decide(ticket, go, answer),
             News::Watch(observer) => self.observers.push(observer),
             News::Drain => self.step(Input::Drain),
             #[cfg(test)]
@@ -204,10 +234,38 @@ impl Supervisor {
 
     fn ask(&mut self, asked: Asked) {
         self.tickets += 1;
-        let renewal = asked.renewal.as_ref().map(|renewal| renewal.listeners.ids());
+        let renewal = asked.next.as_ref().map(|next| {
+            let Renewal { plan, restart, .. } = &next.renewal;
+            let rules = Rules { drain: plan.timeouts.drain, restart: restart.clone() };
+            fleet::Renewal { groups: next.listeners.ids(), rules }
+        });
         let target = Target { ticket: self.tickets, cpus: asked.cpus.clone(), renewal };
         self.asked.insert(self.tickets, asked);
         self.step(Input::Change(target));
+    }
+
+    /// Opens what a renewal needs and is not open yet.
+    fn prepare(&self, renewal: Renewal) -> Result<Next, StartError> {
+        let listeners = self.listeners.renewed(&renewal.addresses, renewal.sockets)?;
+        let exporter = match &renewal.metrics {
+            same if *same == self.metrics => Exporter::Stays,
+            Some(address) => {
+                let exporter = export(address.clone(), &renewal.name, &self.roster)?;
+                Exporter::Becomes(Some(exporter))
+            }
+            None => Exporter::Becomes(None),
+        };
+        Ok(Next { renewal, listeners, exporter })
+    }
+
+    fn decide(&mut self, ticket: u64, go: bool, answer: Answer) {
+        match self.asked.get_mut(&ticket) {
+            Some(asked) => {
+                asked.answer = answer;
+                self.step(Input::Decide(ticket, go));
+            }
+            None => drop(answer.send(Err("it was given up meanwhile".to_owned()))),
+        }
     }
 
     /// Looks for lives that no longer yield.
@@ -249,6 +307,12 @@ impl Supervisor {
             Effect::Release(id) => self.release(id),
             Effect::Peers(ids) => self.introduce(&ids),
             Effect::Commit => self.commit(),
+            Effect::Prepared(ticket) => {
+                if let Some(asked) = self.asked.get(&ticket) {
+                    // Who asked may have gone; then he has decided against it.
+                    drop(asked.answer.send(Ok(ticket)));
+                }
+            }
             Effect::Ready => drop(self.ready.send(Ok(()))),
             Effect::Reply(ticket, answer) => self.reply(ticket, answer),
             Effect::Announce(event) => self.announce(&event),
@@ -271,9 +335,9 @@ impl Supervisor {
 
     fn bear(&self, birth: Birth) -> io::Result<Life> {
         let Birth { id, worker, cpu, stakes, prepared } = birth;
-        let renewal = self.asked.values().find_map(|asked| asked.renewal.as_ref());
-        let plan = match renewal {
-            Some(renewal) if prepared => &renewal.plan,
+        let next = self.asked.values().find_map(|asked| asked.next.as_ref());
+        let plan = match next {
+            Some(next) if prepared => &next.renewal.plan,
             _ => &self.plan,
         };
         let (plan, shares) = (plan.clone(), self.shares(&stakes)?);
@@ -347,12 +411,29 @@ impl Supervisor {
     }
 
     fn commit(&mut self) {
-        let asked = self.asked.values_mut().find(|asked| asked.renewal.is_some());
-        let Some(renewal) = asked.and_then(|asked| asked.renewal.take()) else { return };
-        let Renewal { plan, listeners, .. } = *renewal;
+        let asked = self.asked.values_mut().find(|asked| asked.next.is_some());
+        let Some(next) = asked.and_then(|asked| asked.next.take()) else { return };
+        let Next { renewal, listeners, exporter } = *next;
+        let Renewal { plan, addresses, metrics, placement, .. } = renewal;
         self.watch = Watch::new(plan.timeouts.stall, Instant::now());
         self.plan = plan;
+        if let Err(error) = listeners.set_modes(&addresses) {
+            tracing::error!(%error, "the permissions of a socket's path cannot be changed");
+        }
         self.listeners = listeners;
+        if let Exporter::Becomes(exporter) = exporter {
+            self.exporter = exporter;
+            self.metrics = metrics;
+        }
+        self.settle(placement);
+    }
+
+    /// Says where the cluster listens.
+    fn settle(&self, placement: Placement) {
+        let groups = self.listeners.groups().iter();
+        let addresses = groups.map(|group| group.address().clone()).collect();
+        let metrics = self.exporter.as_ref().and_then(|exporter| exporter.addresses().pop());
+        self.roster.settle(addresses, metrics, placement);
     }
 
     fn reply(&mut self, ticket: u64, answer: Result<(), String>) {
@@ -361,7 +442,7 @@ impl Supervisor {
             self.roster.place(&asked.cpus);
         }
         // Who asked may have gone.
-        let _gone = asked.answer.send(answer);
+        let _gone = asked.answer.send(answer.map(|()| ticket));
     }
 
     fn note_listening(&mut self, id: LifeId) {

@@ -60,25 +60,25 @@ impl Watch {
         }
         // A process that was stopped, or a machine that slept, has stopped everybody: what the
         // watch has not lived through itself does not count.
-        let lived = now.duration_since(self.looked).min(self.period() * 2);
+        let watched = now.duration_since(self.looked).min(self.period() * 2);
         self.looked = now;
         self.seen.retain(|life, _| lives.iter().any(|(other, _)| life == other));
         let look = |(life, reading): &(LifeId, u64)| {
             let seen = self.seen.entry(*life).or_default();
-            seen.look(*reading, lived, self.stall).map(|finding| (*life, finding))
+            seen.look(*reading, watched, self.stall).map(|finding| (*life, finding))
         };
         lives.iter().filter_map(look).collect()
     }
 }
 
 impl Seen {
-    fn look(&mut self, reading: u64, lived: Duration, stall: Duration) -> Option<Finding> {
+    fn look(&mut self, reading: u64, watched: Duration, stall: Duration) -> Option<Finding> {
         let moved = reading == 0 || std::mem::replace(&mut self.reading, reading) != reading;
         if moved {
             self.still = Duration::ZERO;
             return std::mem::take(&mut self.stalled).then_some(Finding::Moved);
         }
-        self.still += lived;
+        self.still += watched;
         if self.still < stall || self.stalled {
             return None;
         }

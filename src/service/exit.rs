@@ -16,7 +16,7 @@ const ERRORED: u8 = 70;
 /// | code | meaning |
 /// |---|---|
 /// | 0 | it was told to end, and did |
-/// | 1 | it failed: an address is taken, `io_uring` is refused, a worker did not start or end, too many are stuck |
+/// | 1 | it failed: an address is taken, `io_uring` is refused, a worker did not start or end |
 /// | 2 | it was asked for something that makes no sense, such as a bad address |
 /// | 70 | a worker ended more often than [`Restart`](crate::Restart) allows |
 /// | 128 + n | a second signal, number n, ended it at once |

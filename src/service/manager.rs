@@ -51,6 +51,11 @@ impl Manager {
         self.send(&[State::Ready, State::Status(status), State::MainPid]);
     }
 
+    /// The configuration is read again; [`ready`](Self::ready) says that it is over.
+    pub(super) fn reloading(&mut self) {
+        self.send(&[State::Reloading, State::Status("reloading")]);
+    }
+
     /// Draining has begun. Only the first time is news.
     pub(super) fn stopping(&mut self) {
         if !self.stopping {

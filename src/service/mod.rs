@@ -4,9 +4,12 @@
 mod announce;
 mod exit;
 mod manager;
+mod program;
 mod run;
 mod status;
 
 pub use exit::Exit;
+#[cfg(feature = "cli")]
+pub(crate) use program::{Configuration, Wanted};
 #[cfg(feature = "cli")]
 pub(crate) use run::run_all;

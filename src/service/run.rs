@@ -5,10 +5,11 @@ use std::thread;
 use std::time::Instant;
 
 use super::Exit;
-use super::announce::{Announcer, say};
+use super::announce::say;
 use super::manager::Manager;
+use super::program::{Configuration, Program};
 use super::status::Status;
-use crate::cluster::{self, Cluster, ClusterHandle, Event, StartError};
+use crate::cluster::{self, Cluster, Event};
 use crate::sys::limits;
 use crate::sys::membarrier;
 use crate::sys::signal::{Signal, Signals};
@@ -17,35 +18,12 @@ use crate::sys::signal::{Signal, Signals};
 const SIGNAL_BASE: i32 = 128;
 
 /// What the process is told, by whomever.
-enum Notice {
+pub(super) enum Notice {
     Signal(Signal),
     /// Something happened to the cluster of this index.
     Happened(usize, Event),
-    /// One of the clusters has ended.
-    Stopped,
-}
-
-/// Passes on what a cluster's supervisor says, and says so when the supervisor is gone, in whatever
-/// way: dropped with it, this is its last word.
-struct Reporter {
-    cluster: usize,
-    notices: Sender<Notice>,
-}
-
-impl Reporter {
-    fn report(&self, event: &Event) {
-        // Of what else happens nobody makes anything.
-        if matches!(event, Event::Restarting { .. } | Event::Listening { .. }) {
-            // Nobody waits any more.
-            let _ended = self.notices.send(Notice::Happened(self.cluster, event.clone()));
-        }
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        let _ended = self.notices.send(Notice::Stopped);
-    }
+    /// The cluster of this index has ended.
+    Stopped(usize),
 }
 
 impl Cluster {
@@ -53,7 +31,8 @@ impl Cluster {
     ///
     /// It raises the soft limits of open files and of locked memory, says on stderr who runs where,
     /// and obeys signals: TERM and INT drain, and a second one ends the process at once. HUP and
-    /// USR1 are ignored, with a word.
+    /// USR1 are ignored, with a word; a program that can change what it serves spawns its cluster
+    /// and calls [`ClusterHandle::reload`](crate::ClusterHandle::reload).
     ///
     /// A service manager such as systemd may pass the listening sockets (`LISTEN_FDS`, see
     /// [`inherit_listeners`](Self::inherit_listeners)), and hears when all workers listen and when
@@ -68,12 +47,16 @@ impl Cluster {
     /// }
     /// ```
     pub fn run(self) -> Exit {
-        run_all(vec![self])
+        run_all(vec![self], None)
     }
 }
 
-/// Serves these clusters as one program: all of them, or none.
-pub(crate) fn run_all(mut clusters: Vec<Cluster>) -> Exit {
+/// Serves these clusters as one program: all of them, or none. At a HUP the `configuration`, if
+/// there is one, says what is to be served from then on.
+pub(crate) fn run_all(
+    mut clusters: Vec<Cluster>,
+    configuration: Option<Box<dyn Configuration>>,
+) -> Exit {
     // Said before anything of the process is changed.
     if let Some(error) = clusters.iter().find_map(|cluster| cluster.check().err()) {
         return error.into();
@@ -102,8 +85,8 @@ pub(crate) fn run_all(mut clusters: Vec<Cluster>) -> Exit {
         Ok(watch) => watch,
         Err(error) => return Exit::failed(&format!("cannot start a thread: {error}")),
     };
-    let exit = match spawn_all(clusters, &notices) {
-        Ok(handles) => supervise(handles, &inbox),
+    let exit = match Program::start(clusters, configuration, notices) {
+        Ok(program) => supervise(program, &inbox),
         Err(error) => error.into(),
     };
     closer.close();
@@ -129,62 +112,42 @@ fn watch(mut signals: Signals, notices: &Sender<Notice>) {
     }
 }
 
-/// Starts all clusters. If one fails, those before it end with their handles.
-fn spawn_all(
-    clusters: Vec<Cluster>,
-    notices: &Sender<Notice>,
-) -> Result<Vec<ClusterHandle>, StartError> {
-    let several = clusters.len() > 1;
-    let spawn = |(index, cluster): (usize, Cluster)| {
-        let mut announcer = Announcer::new(several.then(|| cluster.called()));
-        let reporter = Reporter { cluster: index, notices: notices.clone() };
-        let told = cluster.on_event(move |event| {
-            for line in announcer.lines(event) {
-                say(&line);
-            }
-            reporter.report(event);
-        });
-        told.spawn()
-    };
-    clusters.into_iter().enumerate().map(spawn).collect()
-}
-
 /// Obeys until every cluster has ended. They end together: a program that serves half of what it
 /// should is worse than one that somebody restarts.
-fn supervise(handles: Vec<ClusterHandle>, inbox: &Receiver<Notice>) -> Exit {
+fn supervise(mut program: Program, inbox: &Receiver<Notice>) -> Exit {
     let mut manager = Manager::of_process();
-    let mut status = Status::of(&handles);
+    let mut status = Status::of(program.handles());
     manager.ready(&status.line());
-    let mut serving = handles.len();
-    while serving > 0 {
+    while program.is_serving() {
         match next(inbox, &mut manager) {
             Notice::Signal(Signal::Reload) => {
-                say("SIGHUP ignored: to use another configuration, stop and start");
+                manager.reloading();
+                say(&program.reload());
+                status = Status::of(program.handles());
+                manager.ready(&status.line());
             }
             Notice::Signal(Signal::Reopen) => {
                 say("SIGUSR1 ignored: there are no log files to open again");
             }
             Notice::Signal(Signal::Terminate | Signal::Interrupt) => {
-                drain(&handles, &mut manager);
+                manager.stopping();
+                program.drain();
             }
             Notice::Happened(cluster, event) => {
                 if status.heed(cluster, &event) {
                     manager.status(&status.line());
                 }
             }
-            Notice::Stopped => {
-                serving -= 1;
-                drain(&handles, &mut manager);
+            Notice::Stopped(cluster) => {
+                if program.ended(cluster) {
+                    // The manager hears of it first, lest it take the end for a failure.
+                    manager.stopping();
+                    program.drain();
+                }
             }
         }
     }
-    Exit::after(handles.into_iter().map(ClusterHandle::join))
-}
-
-/// The manager hears of it first, lest it take the end for a failure.
-fn drain(handles: &[ClusterHandle], manager: &mut Manager) {
-    manager.stopping();
-    handles.iter().for_each(ClusterHandle::drain);
+    program.join()
 }
 
 /// Waits for the next notice, and feeds the watchdog meanwhile: here, so that it is fed only as
@@ -198,29 +161,8 @@ fn next(inbox: &Receiver<Notice>, manager: &mut Manager) -> Notice {
         match received {
             Ok(notice) => return notice,
             Err(RecvTimeoutError::Timeout) => {}
-            // It cannot be: `run_all` holds a sender.
-            Err(RecvTimeoutError::Disconnected) => return Notice::Stopped,
+            // It cannot be: the program holds a sender.
+            Err(RecvTimeoutError::Disconnected) => return Notice::Signal(Signal::Terminate),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_supervisor_that_is_gone_counts_as_ended() {
-        let (notices, inbox) = mpsc::channel();
-        let gone = thread::spawn(move || {
-            let reporter = Reporter { cluster: 3, notices };
-            reporter.report(&Event::Listening { worker: 0, cpu: 0 });
-            reporter.report(&Event::Started { worker: 0, cpu: 0 });
-            // As a panic does, without its noise.
-            std::panic::resume_unwind(Box::new(()));
-        });
-        gone.join().unwrap_err();
-        assert!(matches!(inbox.recv(), Ok(Notice::Happened(3, Event::Listening { .. }))));
-        assert!(matches!(inbox.recv(), Ok(Notice::Stopped)));
-        assert!(inbox.recv().is_err());
     }
 }

@@ -19,10 +19,13 @@ pub(super) struct Status {
 
 impl Status {
     /// Of clusters that listen.
-    pub(super) fn of(handles: &[ClusterHandle]) -> Self {
-        let addresses = handles.iter().flat_map(ClusterHandle::addresses);
-        let workers = handles.iter().map(ClusterHandle::workers).sum();
-        Self { workers, places: addresses.map(place).collect(), ..Self::default() }
+    pub(super) fn of<'a>(handles: impl Iterator<Item = (usize, &'a ClusterHandle)>) -> Self {
+        let mut status = Self::default();
+        for (_, handle) in handles {
+            status.workers += handle.workers();
+            status.places.extend(handle.addresses().iter().map(place));
+        }
+        status
     }
 
     /// Takes in what happened to a cluster, of this index; true if the line changes.

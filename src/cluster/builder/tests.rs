@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::*;
+use crate::cluster::supervisor::News;
 use crate::cluster::{BindError, ExitReason, PlacementError, Stopped};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,7 +54,7 @@ fn spawns_workers_that_listen_and_drain() {
         TcpStream::connect(address).unwrap();
     }
     assert_eq!(handle.addresses().len(), 2);
-    let addresses = handle.addresses().to_vec();
+    let addresses = handle.addresses();
     handle.shutdown().unwrap();
     let events = seen(&log);
     assert!(matches!(&events[0], Event::Bound { addresses: bound, cpus, warning: Some(_), .. }
@@ -218,4 +219,42 @@ fn a_stall_takes_at_least_a_millisecond() {
         let cluster = Cluster::new(App::new).timeouts(Timeouts { stall, ..Timeouts::default() });
         assert_eq!(cluster.plan.timeouts.stall, Duration::from_micros(kept));
     }
+}
+
+#[test]
+fn a_supervisor_that_panics_goes_on_where_it_was() {
+    let (cluster, log) = cluster(|| {
+        App::new().get("/", async || "here").get("/end", async || {
+            crate::rt::spawn_detached(async { panic!("on purpose") });
+            "ending"
+        })
+    });
+    let handle = cluster.instances(1).spawn().unwrap();
+    let Address::Tcp(address) = handle.addresses()[0] else { unreachable!() };
+    for _ in 0..2 {
+        handle.news.send(News::Panic).unwrap();
+    }
+    wait_for(&log, |event| matches!(event, Event::SupervisorPanicked { .. }));
+    assert!(fetch(address, "/").ends_with("here"));
+    // It still does all that it is for.
+    fetch(address, "/end");
+    wait_for(&log, |event| matches!(event, Event::Restarting { .. }));
+    assert!(fetch(address, "/").ends_with("here"));
+    handle.scale(2).unwrap();
+    assert_eq!((handle.workers(), handle.stats().workers[0].restarts), (2, 1));
+    handle.shutdown().unwrap();
+    let panics = |event: &&Event| matches!(event, Event::SupervisorPanicked { .. });
+    assert_eq!(seen(&log).iter().filter(panics).count(), 2);
+}
+
+/// The answer to a request for this path, on a connection of its own.
+fn fetch(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    // A worker that ends may reset the connection behind its last answer.
+    let _end = stream.read_to_string(&mut answer);
+    answer
 }

@@ -1,17 +1,29 @@
 //! Changes: other workers, as a whole or not at all.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
-    Birth, Budget, Effect, Event, ExitReason, Fleet, Life, LifeId, Phase, Place, SocketId, Target,
-    Yielding, share_of,
+    Birth, Budget, Effect, Event, ExitReason, Fleet, Life, LifeId, Phase, Place, Renewal, SocketId,
+    Target, Yielding, share_of,
 };
+
+/// How long the lives that a change takes may need to be ready, and the change to be decided.
+pub(super) const READY_MAX: Duration = Duration::from_secs(30);
 
 /// A change that is under way.
 #[derive(Debug)]
 pub(super) struct Change {
     target: Target,
     candidates: Vec<Candidate>,
+    /// When it is given up.
+    until: Instant,
+}
+
+impl Change {
+    /// When it is given up.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
 }
 
 /// A life that will serve if all of the change's are ready.
@@ -44,7 +56,7 @@ impl Fleet {
             let stakes = Vec::new();
             self.emit(Effect::Start(Birth { id, worker, cpu, stakes, prepared }));
         }
-        self.change = Some(Change { target, candidates });
+        self.change = Some(Change { target, candidates, until: now + READY_MAX });
         self.commit_if_ready(now);
     }
 
@@ -76,9 +88,15 @@ impl Fleet {
         true
     }
 
+    pub(super) fn tick_change(&mut self, now: Instant) {
+        if self.change.as_ref().is_some_and(|change| change.until <= now) {
+            self.abandon_change(&format!("it took longer than {READY_MAX:?}"), now);
+        }
+    }
+
     /// Gives a change up, if there is one.
     pub(super) fn abandon_change(&mut self, why: &str, now: Instant) {
-        let Some(Change { target, candidates }) = self.change.take() else { return };
+        let Some(Change { target, candidates, .. }) = self.change.take() else { return };
         for Candidate { id, worker, .. } in candidates {
             self.retire(id, worker, Vec::new(), now);
         }
@@ -86,10 +104,39 @@ impl Fleet {
     }
 
     fn commit_if_ready(&mut self, now: Instant) {
-        let ready = |change: &mut Change| change.candidates.iter().all(|candidate| candidate.ready);
-        let Some(Change { target, candidates }) = self.change.take_if(ready) else { return };
+        let Some(change) = &self.change else { return };
+        if !change.candidates.iter().all(|candidate| candidate.ready) {
+            return;
+        }
+        if change.target.renewal.is_some() {
+            let ticket = change.target.ticket;
+            return self.emit(Effect::Prepared(ticket));
+        }
+        self.commit(now);
+    }
+
+    /// Carries out, or gives up, a change that waits for the decision.
+    pub(super) fn decide(&mut self, ticket: u64, go: bool, now: Instant) {
+        let waits = |change: &Change| {
+            let ready = change.candidates.iter().all(|candidate| candidate.ready);
+            ready && change.target.ticket == ticket
+        };
+        match &self.change {
+            Some(change) if waits(change) && go => self.commit(now),
+            Some(change) if waits(change) => self.abandon_change("it was decided so", now),
+            _ => self.emit(Effect::Reply(ticket, Err("it was given up meanwhile".to_owned()))),
+        }
+    }
+
+    fn commit(&mut self, now: Instant) {
+        let Some(Change { target, candidates, .. }) = self.change.take() else { return };
         let before: Vec<_> =
             (0..self.places.len()).map(|n| share_of(n, self.places.len(), &self.groups)).collect();
+        let renewed = target.renewal.is_some();
+        if let Some(Renewal { groups, rules }) = target.renewal {
+            self.groups = groups;
+            self.rules = rules;
+        }
         let mut old = Vec::new();
         for Candidate { id, worker, .. } in candidates {
             let budget = Budget::new(self.rules.restart.clone());
@@ -103,8 +150,7 @@ impl Fleet {
         let kept = target.cpus.len().min(self.places.len());
         let gone = self.places.drain(kept..).enumerate();
         old.extend(gone.map(|(at, place)| (kept + at, place.life)));
-        if let Some(groups) = target.renewal {
-            self.groups = groups;
+        if renewed {
             self.emit(Effect::Commit);
         }
         self.hand_over(&before, old, now);

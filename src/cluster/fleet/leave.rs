@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use super::drain::{GIVE_UP_AFTER, RELEASE_AFTER};
 use super::{
-    Effect, Event, ExitReason, Failure, Fleet, GIVE_UP_AFTER, Life, LifeId, Phase, RELEASE_AFTER,
-    SocketId, Stall, Task, share_of,
+    Effect, Event, ExitReason, Failure, Fleet, Life, LifeId, Phase, SocketId, Stall, Task, share_of,
 };
 
 /// A life that has, or will have, a successor, or needs none.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::change::READY_MAX;
+use super::drain::{GIVE_UP_AFTER, RELEASE_AFTER};
 use super::*;
 
 const DRAIN: Duration = Duration::from_secs(30);
@@ -78,8 +80,13 @@ impl Script {
 
     fn renews(&mut self, workers: usize, count: u32) -> String {
         let cpus = (0..workers).collect();
-        let target = Target { ticket: 9, cpus, renewal: Some(sockets(count)) };
-        self.step(Input::Change(target))
+        let rules = self.fleet.rules.clone();
+        let renewal = Some(Renewal { groups: sockets(count), rules });
+        self.step(Input::Change(Target { ticket: 9, cpus, renewal }))
+    }
+
+    fn decides(&mut self, go: bool) -> String {
+        self.step(Input::Decide(9, go))
     }
 }
 
@@ -253,7 +260,7 @@ fn a_worker_that_does_not_end_is_released_and_then_given_up() {
     script.drained(1, 0);
     check(&script.after(almost(DRAIN + RELEASE_AFTER)), &[]);
     check(&script.after(MS), &["release 2"]);
-    check(&script.after(almost(GIVE_UP_AFTER - RELEASE_AFTER)), &[]);
+    check(&script.after(almost(GIVE_UP_AFTER.saturating_sub(RELEASE_AFTER))), &[]);
     check(&script.after(MS), &["say Abandoned { worker: 1 }"]);
     assert!(script.fleet.is_over());
     // It comes too late.
@@ -379,6 +386,15 @@ fn a_change_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_change_that_takes_too_long_is_given_up() {
+    let mut script = Script::serving(1, 2);
+    script.scales(2);
+    check(&script.after(almost(READY_MAX)), &[]);
+    let reply = "reply Err(\"it took longer than 30s\")";
+    check(&script.after(MS), &["tell 2: Retire", reply]);
+}
+
+#[test]
 fn one_change_at_a_time() {
     let mut script = Script::serving(1, 2);
     script.scales(2);
@@ -399,6 +415,7 @@ fn a_renewal_replaces_every_life_when_all_are_ready() {
     script.panics(2);
     check(&script.after(Duration::ZERO), &["say 1 started", "start 5 as 1: 1"]);
     script.listens(5);
+    check(&script.listens(4), &["Prepared(9)"]);
     let lines = [
         "Commit",
         "tell 3 (order 1): 0",
@@ -409,11 +426,26 @@ fn a_renewal_replaces_every_life_when_all_are_ready() {
         "say Scaled { workers: 2 }",
         "reply Ok(())",
     ];
-    check(&script.listens(4), &lines);
+    check(&script.decides(true), &lines);
     check(&script.settles(1, LEFT), &["tell 3 (order 3): 0!"]);
     script.drained(1, 0);
     script.panics(5);
     assert!(script.panics(3).contains("restarting"));
+}
+
+#[test]
+fn a_renewal_waits_for_the_decision_and_may_be_given_up() {
+    let mut script = Script::serving(1, 1);
+    script.renews(1, 1);
+    check(&script.decides(true), &["reply Err(\"it was given up meanwhile\")"]);
+    check(&script.listens(2), &["Prepared(9)"]);
+    check(&script.decides(false), &["tell 2: Retire", "reply Err(\"it was decided so\")"]);
+    script.drained(2, 0);
+    // One of which a candidate ends while it waits is given up, too.
+    script.renews(1, 1);
+    script.listens(3);
+    assert!(script.panics(3).contains("reply Err"));
+    check(&script.decides(true), &["reply Err(\"it was given up meanwhile\")"]);
 }
 
 #[test]

@@ -1,0 +1,224 @@
+//! The clusters of a program, which may become others while it runs.
+
+use std::sync::mpsc::Sender;
+
+use super::Exit;
+use super::announce::{Announcer, say};
+use super::run::Notice;
+use crate::cluster::{Cluster, ClusterHandle, Event, StartError};
+
+/// What says which clusters a program is to have.
+pub(crate) trait Configuration {
+    /// Reads it again.
+    ///
+    /// # Errors
+    /// It is wrong; every mistake, a line each.
+    fn read(&mut self) -> Result<Vec<Wanted>, String>;
+
+    /// What was read last holds from now on.
+    fn accept(&mut self);
+}
+
+/// A cluster that a configuration wants.
+pub(crate) struct Wanted {
+    /// It.
+    pub cluster: Cluster,
+    /// It is what it was.
+    pub unchanged: bool,
+}
+
+/// The clusters of a program.
+pub(super) struct Program {
+    configuration: Option<Box<dyn Configuration>>,
+    notices: Sender<Notice>,
+    /// By the number that notices name them by.
+    apps: Vec<App>,
+    started: usize,
+    /// Whether messages name the cluster.
+    several: bool,
+    serving: usize,
+}
+
+struct App {
+    number: usize,
+    name: String,
+    handle: ClusterHandle,
+    /// The configuration no longer has it.
+    dismissed: bool,
+}
+
+/// Passes on what a cluster's supervisor says, and says so when the supervisor is gone, in whatever
+/// way: dropped with it, this is its last word.
+struct Reporter {
+    cluster: usize,
+    notices: Sender<Notice>,
+}
+
+impl Reporter {
+    fn report(&self, event: &Event) {
+        // Of what else happens nobody makes anything.
+        if matches!(event, Event::Restarting { .. } | Event::Listening { .. }) {
+            // Nobody waits any more.
+            let _ended = self.notices.send(Notice::Happened(self.cluster, event.clone()));
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        let _ended = self.notices.send(Notice::Stopped(self.cluster));
+    }
+}
+
+impl Program {
+    /// Starts all clusters. If one fails, those before it end with their handles.
+    pub(super) fn start(
+        clusters: Vec<Cluster>,
+        configuration: Option<Box<dyn Configuration>>,
+        notices: Sender<Notice>,
+    ) -> Result<Self, StartError> {
+        let (several, apps) = (clusters.len() > 1, Vec::new());
+        let mut program = Self { configuration, notices, apps, started: 0, several, serving: 0 };
+        for cluster in clusters {
+            let app = program.spawn(cluster)?;
+            program.admit(app);
+        }
+        Ok(program)
+    }
+
+    fn spawn(&mut self, cluster: Cluster) -> Result<App, StartError> {
+        let (number, name) = (self.started, cluster.called().to_owned());
+        self.started += 1;
+        let mut announcer = Announcer::new(self.several.then_some(&name));
+        let reporter = Reporter { cluster: number, notices: self.notices.clone() };
+        let told = cluster.on_event(move |event| {
+            for line in announcer.lines(event) {
+                say(&line);
+            }
+            reporter.report(event);
+        });
+        Ok(App { number, name, handle: told.spawn()?, dismissed: false })
+    }
+
+    fn admit(&mut self, app: App) {
+        self.apps.push(app);
+        self.serving += 1;
+    }
+
+    /// Those that the configuration has.
+    pub(super) fn handles(&self) -> impl Iterator<Item = (usize, &ClusterHandle)> {
+        let present = self.apps.iter().filter(|app| !app.dismissed);
+        present.map(|app| (app.number, &app.handle))
+    }
+
+    /// Whether there is anything left to supervise.
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving > 0
+    }
+
+    /// Asks all clusters to end.
+    pub(super) fn drain(&self) {
+        self.apps.iter().for_each(|app| app.handle.drain());
+    }
+
+    /// A cluster has ended. True if nobody had dismissed it: then the others are to end as well.
+    pub(super) fn ended(&mut self, number: usize) -> bool {
+        let Some(at) = self.apps.iter().position(|app| app.number == number) else { return false };
+        self.serving -= 1;
+        if !self.apps[at].dismissed {
+            return true;
+        }
+        let App { name, handle, .. } = self.apps.swap_remove(at);
+        if let Err(panic) = handle.join() {
+            say(&format!("warning: {name}: {panic}"));
+        }
+        // With the last one gone the program ends; but it never dismisses all.
+        false
+    }
+
+    /// How it ended.
+    pub(super) fn join(self) -> Exit {
+        Exit::after(self.apps.into_iter().map(|app| app.handle.join()))
+    }
+
+    /// Reads the configuration again and becomes what it says, as a whole or not at all. Returns
+    /// what to tell the operator.
+    pub(super) fn reload(&mut self) -> String {
+        let Some(mut configuration) = self.configuration.take() else {
+            return "SIGHUP ignored: this program has no configuration file".to_owned();
+        };
+        let outcome = configuration.read().and_then(|wanted| self.become_all(wanted));
+        let told = match outcome {
+            Ok(told) => {
+                configuration.accept();
+                told
+            }
+            Err(problem) => format!("not reloaded, everything is as it was:\n{problem}"),
+        };
+        self.configuration = Some(configuration);
+        told
+    }
+
+    /// First everything that can fail, then what cannot.
+    fn become_all(&mut self, wanted: Vec<Wanted>) -> Result<String, String> {
+        let (mut fresh, mut prepared, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let mut kept = 0;
+        self.several |= wanted.len() > 1;
+        for Wanted { cluster, unchanged } in wanted {
+            let name = cluster.called().to_owned();
+            let known = self.apps.iter().find(|app| !app.dismissed && app.name == name);
+            match known {
+                Some(_) if unchanged => kept += 1,
+                Some(app) => {
+                    let ready = app.handle.prepare(cluster);
+                    prepared.push(ready.map_err(|error| format!("{name}: {error}"))?);
+                }
+                None => {
+                    let app = self.spawn(cluster).map_err(|error| format!("{name}: {error}"))?;
+                    fresh.push(app);
+                }
+            }
+            names.push(name);
+        }
+        let (changed, started) = (prepared.len(), fresh.len());
+        for ready in prepared {
+            ready.commit().map_err(|error| format!("only in part: {error}"))?;
+        }
+        for app in fresh {
+            self.admit(app);
+        }
+        let mut stopped = 0;
+        for app in self.apps.iter_mut().filter(|app| !app.dismissed && !names.contains(&app.name)) {
+            app.dismissed = true;
+            app.handle.drain();
+            stopped += 1;
+        }
+        Ok(format!(
+            "reloaded: {changed} changed, {started} started, {stopped} stopped, {kept} as before"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_is_gone_counts_as_ended() {
+        let (notices, inbox) = mpsc::channel();
+        let gone = thread::spawn(move || {
+            let reporter = Reporter { cluster: 3, notices };
+            reporter.report(&Event::Listening { worker: 0, cpu: 0 });
+            reporter.report(&Event::Started { worker: 0, cpu: 0 });
+            // As a panic does, without its noise.
+            std::panic::resume_unwind(Box::new(()));
+        });
+        gone.join().unwrap_err();
+        assert!(matches!(inbox.recv(), Ok(Notice::Happened(3, Event::Listening { .. }))));
+        assert!(matches!(inbox.recv(), Ok(Notice::Stopped(3))));
+        assert!(inbox.recv().is_err());
+    }
+}
