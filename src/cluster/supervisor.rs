@@ -279,9 +279,6 @@ impl Supervisor {
                 Finding::Stalled => {
                     let route = life.pulse.route().map(str::to_owned);
                     let stall = Stall { route, busy: life.pulse.busy_for(now) };
-                    self.stray.extend(life.close_door());
-                    self.roster.set_state(id, WorkerState::Stalled);
-                    self.roster.count_restart(life.worker);
                     self.step(Input::Stalled(id, stall));
                 }
                 Finding::Moved => {
@@ -302,7 +299,7 @@ impl Supervisor {
         match effect {
             Effect::Start(birth) => self.start(birth),
             Effect::Tell(id, task) => self.tell(id, task),
-            Effect::Lower(id) => self.schedule(id, thread::lower),
+            Effect::Lower(id) => self.isolate(id),
             Effect::Raise(id) => self.schedule(id, thread::restore),
             Effect::Release(id) => self.release(id),
             Effect::Peers(ids) => self.introduce(&ids),
@@ -372,6 +369,15 @@ impl Supervisor {
         if !life.order(order) {
             tracing::debug!(worker = life.worker, "an order reached nobody");
         }
+    }
+
+    /// A life is stuck: others get its CPU and what was on its way to it.
+    fn isolate(&mut self, id: LifeId) {
+        let Some(life) = self.lives.get(&id) else { return };
+        self.stray.extend(life.close_door());
+        self.roster.set_state(id, WorkerState::Stalled);
+        self.roster.count_restart(life.worker);
+        self.schedule(id, thread::lower);
     }
 
     fn schedule(&self, id: LifeId, how: fn(ThreadId) -> io::Result<()>) {

@@ -62,6 +62,16 @@ async fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Sleeps on glommio's timer until the core has parked meanwhile, which on a slow machine takes
+/// more than one try.
+async fn park_until_glommio_wakes() {
+    let driver = Driver::current();
+    let before = driver.stats().parks.get();
+    while driver.stats().parks.get() == before {
+        glommio_sleep(Duration::from_millis(100)).await;
+    }
+}
+
 fn in_flight() -> (usize, usize, usize, usize) {
     Driver::current().with(|core| core.census())
 }
@@ -435,13 +445,7 @@ fn a_parked_core_hears_every_kind_of_caller() {
         sender.send(7).unwrap();
     });
     on_executor(move || async move {
-        let driver = Driver::current();
-        let park = async |driver: &Rc<Driver>| {
-            let before = driver.stats().parks.get();
-            glommio_sleep(Duration::from_millis(80)).await;
-            assert!(driver.stats().parks.get() > before, "a quiet core parks");
-        };
-        park(&driver).await;
+        park_until_glommio_wakes().await;
         sleep(Duration::from_millis(60)).await;
         assert_eq!(spawn_blocking(|| 6 * 7).await.unwrap(), 42);
         assert!(spawn_blocking(|| panic!("on purpose")).await.is_err());

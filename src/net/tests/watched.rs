@@ -28,16 +28,6 @@ impl Blocking {
     }
 }
 
-/// Sleeps on glommio's timer until the core has parked meanwhile, which on a slow machine takes
-/// more than one try.
-async fn park_until_glommio_wakes() {
-    let driver = Driver::current();
-    let before = driver.stats().parks.get();
-    while driver.stats().parks.get() == before {
-        glommio_sleep(Duration::from_millis(100)).await;
-    }
-}
-
 fn check_busy_since(pulse: &Pulse, began: Instant) {
     let slack = Duration::from_millis(50);
     assert_ne!(pulse.reading(), 0, "it does not sleep");
@@ -129,6 +119,32 @@ fn the_clients_of_a_stuck_core_can_be_told() {
     go_on.send(()).unwrap();
     core.join().unwrap().unwrap();
     assert_eq!(registry.shut_down_all(), 0, "a life that has ended has no sockets");
+}
+
+#[test]
+fn the_clients_that_a_stuck_core_has_accepted_and_not_seen_can_be_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let options = options();
+    let registry = options.registry.clone();
+    let ((began, begins), (go_on, going_on)) = (mpsc::channel(), mpsc::channel());
+    let core = std::thread::spawn(move || {
+        run(&options, move || async move {
+            let listener = Listener::new(listener.into(), Arming::Accept).unwrap();
+            let claimed = listener.accept().await.unwrap();
+            until(|| Driver::current().with(|core| core.accepted_waiting()) == 2).await;
+            Blocking { began, go_on: going_on }.block();
+            drop((claimed, listener));
+        })
+    });
+    begins.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(registry.shut_down_all(), 2);
+    for client in &mut clients[1..] {
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "the end is seen, though the core is stuck");
+    }
+    go_on.send(()).unwrap();
+    core.join().unwrap().unwrap();
 }
 
 #[test]

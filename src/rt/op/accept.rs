@@ -136,6 +136,7 @@ impl Core {
     ) -> Poll<io::Result<Accepted>> {
         let accept = &mut self.accepts[key.0 as usize];
         if let Some(fd) = accept.ready.pop_front() {
+            self.registry.claimed(&fd);
             return Poll::Ready(Ok(Accepted::Connection(fd)));
         }
         if let Some(errno) = accept.error.take() {
@@ -177,6 +178,7 @@ impl Core {
                 // SAFETY: the kernel has just made this descriptor for us.
                 let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
                 if accept.held {
+                    self.registry.accepted(&fd);
                     accept.ready.push_back(fd);
                 }
             }
@@ -224,7 +226,9 @@ impl Core {
         let Some(accept) = self.accepts.get_mut(key.0 as usize) else { return };
         accept.held = false;
         self.garbage.wakers.extend(accept.waiter.take());
-        accept.ready.clear();
+        for fd in accept.ready.drain(..) {
+            self.registry.claimed(&fd);
+        }
         if accept.armed == Armed::Nothing {
             self.accepts.remove(key.0 as usize);
         } else {
