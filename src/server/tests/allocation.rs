@@ -36,10 +36,12 @@ fn a_warm_request_allocates_nothing_but_its_handlers_future() {
             ask(&mut stream, path, 100, pipelined);
             count(&mut stream);
             let before = count(&mut stream);
+            let begun = Instant::now();
             ask(&mut stream, path, REQUESTS, pipelined);
             let allocated = count(&mut stream) - before;
-            // What asking for the count takes, and the text of the date once a second.
-            let besides = 32;
+            // What asking for the count takes, and the text of the date once a second: on an
+            // emulated machine many of them.
+            let besides = 32 + 8 * begun.elapsed().as_secs();
             println!("{path}, {pipelined} at a time: {allocated} allocations");
             assert!(
                 allocated <= each * REQUESTS + besides,
