@@ -76,10 +76,14 @@ impl Workers {
     /// Outside a worker.
     #[must_use]
     pub fn current() -> Self {
-        let current = CURRENT.with_borrow(Clone::clone);
-        let (worker, report) =
-            current.expect("this needs a worker: call it in a handler or a task of one");
-        Self { worker, report, siblings: siblings() }
+        Self::try_current().expect("this needs a worker: call it in a handler or a task of one")
+    }
+
+    /// As [`current`](Self::current), but `None` outside a worker.
+    #[must_use]
+    pub fn try_current() -> Option<Self> {
+        let (worker, report) = CURRENT.with_borrow(Clone::clone)?;
+        Some(Self { worker, report, siblings: siblings() })
     }
 
     /// The number of this worker.
