@@ -59,6 +59,7 @@ pub struct Cluster {
     plan: Plan,
     addresses: Vec<Address>,
     source: Source,
+    metrics_source: Source,
     /// The first address that was none.
     refused: Option<AddressError>,
     instances: Instances,
@@ -88,6 +89,7 @@ impl Cluster {
             },
             addresses: Vec::new(),
             source: Source::Own,
+            metrics_source: Source::Own,
             refused: None,
             instances: Instances::Max,
             cpus: None,
@@ -153,6 +155,7 @@ impl Cluster {
     /// first cluster asks, and a socket is given to one cluster, once in the process's life.
     pub fn inherit_listeners(mut self) -> Self {
         self.source = Source::Process;
+        self.metrics_source = Source::Process;
         self
     }
 
@@ -269,9 +272,17 @@ impl Cluster {
         &self.name
     }
 
-    /// Its name, its addresses, and where their sockets come from.
-    pub(super) fn sockets(&mut self) -> (&str, &[Address], &mut Source) {
-        (&self.name, &self.addresses, &mut self.source)
+    /// Its name, and each set of addresses with where their sockets come from: its own, and that
+    /// of its metrics.
+    pub(super) fn sockets(&mut self) -> (&str, [(&[Address], &mut Source); 2]) {
+        let Self { name, addresses, source, metrics, metrics_source, .. } = self;
+        (name, [(addresses, source), (metrics.as_slice(), metrics_source)])
+    }
+
+    /// Has its sockets from there.
+    pub(super) fn source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
     }
 
     /// Whether everything that was asked for makes sense, whatever the machine.
@@ -307,7 +318,7 @@ impl Cluster {
     ) -> Result<ClusterHandle, StartError> {
         let roster = Arc::<Roster>::default();
         let exporter = match self.metrics.clone() {
-            Some(address) => Some(export(address, &self.name, &roster)?),
+            Some(address) => Some(export(address, &self.name, &roster, self.metrics_source)?),
             None => None,
         };
         let bound = Event::Bound {

@@ -57,9 +57,11 @@ impl Source {
 pub(crate) fn allot(clusters: &mut [Cluster]) -> Result<(), StartError> {
     with_process(|inherited| {
         for cluster in clusters {
-            let (name, addresses, source) = cluster.sockets();
-            if let Some(groups) = inherited.take(addresses, name)? {
-                *source = Source::Allotted(groups);
+            let (name, sets) = cluster.sockets();
+            for (addresses, source) in sets {
+                if let Some(groups) = inherited.take(addresses, name)? {
+                    *source = Source::Allotted(groups);
+                }
             }
         }
         inherited.nothing_left()

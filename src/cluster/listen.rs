@@ -157,11 +157,11 @@ impl Listeners {
     pub(super) fn renewed(&self, addresses: &[Address], sockets: usize) -> Result<Self, BindError> {
         let mut left = self.groups.clone();
         let groups = addresses.iter().map(|address| {
-            match left.iter().position(|group| group.asked.is_at(address)) {
-                Some(held) => Ok(left.swap_remove(held)),
-                None if self.inherited => Err(self.not_passed(address)),
-                None => Group::bind(address, sockets).map(Arc::new),
+            if let Some(held) = left.iter().position(|group| group.asked.is_at(address)) {
+                return Ok(left.swap_remove(held));
             }
+            self.may_bind(address)?;
+            Group::bind(address, sockets).map(Arc::new)
         });
         Ok(Self { groups: groups.collect::<Result<_, _>>()?, inherited: self.inherited })
     }
@@ -179,9 +179,13 @@ impl Listeners {
         Ok(())
     }
 
-    fn not_passed(&self, address: &Address) -> BindError {
+    /// Whether an address that these have not may be bound: not beside sockets that were passed.
+    pub(super) fn may_bind(&self, address: &Address) -> Result<(), BindError> {
+        if !self.inherited {
+            return Ok(());
+        }
         let passed: Vec<_> = self.groups.iter().map(|group| group.address.to_string()).collect();
-        BindError::NotPassed { address: address.clone(), passed: passed.join(", ") }
+        Err(BindError::NotPassed { address: address.clone(), passed: passed.join(", ") })
     }
 
     /// What a service manager passed, which it goes on to hold: nothing is bound, and no path is

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
+use super::inherit::Source;
 use super::roster::Roster;
 use super::{Address, Cluster, ClusterHandle, StartError};
 use crate::app::App;
@@ -24,6 +25,7 @@ pub(super) fn export(
     address: Address,
     name: &str,
     roster: &Arc<Roster>,
+    source: Source,
 ) -> Result<ClusterHandle, StartError> {
     let (label, roster) = (name.to_owned(), Arc::clone(roster));
     let factory = move || {
@@ -35,6 +37,6 @@ pub(super) fn export(
         })
     };
     let timeouts = Timeouts { drain: DRAIN, idle_grace: Duration::ZERO, ..Timeouts::default() };
-    let cluster = Cluster::new(factory).name(format!("{name}-metrics")).listen(address);
-    cluster.instances(1).timeouts(timeouts).unpinned().spawn()
+    let cluster = Cluster::new(factory).name(name).listen(address);
+    cluster.source(source).instances(1).timeouts(timeouts).unpinned().spawn()
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 use super::error::StartError;
 use super::event::{Event, ExitReason, Message, Stall, Stopped};
 use super::fleet::{self, Birth, Effect, Fleet, Input, LifeId, Rules, Target, Task};
+use super::inherit::Source;
 use super::listen::Listeners;
 use super::metrics::export;
 use super::placement::Placement;
@@ -250,7 +251,9 @@ impl Supervisor {
         let exporter = match &renewal.metrics {
             same if *same == self.metrics => Exporter::Stays,
             Some(address) => {
-                let exporter = export(address.clone(), &renewal.name, &self.roster)?;
+                self.listeners.may_bind(address)?;
+                let address = address.clone();
+                let exporter = export(address, &renewal.name, &self.roster, Source::Own)?;
                 Exporter::Becomes(Some(exporter))
             }
             None => Exporter::Becomes(None),

@@ -154,6 +154,22 @@ fn each_app_takes_its_own() {
 }
 
 #[test]
+fn metrics_have_a_passed_socket_like_any_other() {
+    let ((listener, address), (other, metrics)) = (tcp(), tcp());
+    let file = app_at(&address.to_string())
+        .replace("instances = 1", &format!("instances = 1\nmetrics = \"{metrics}\""));
+    let running = Running::prepared(Some(&file), &[], |it| pass(it, &[&listener, &other], ""));
+    assert_eq!(running.banner().1, address);
+    running.expect(&format!("metrics: http://{metrics}/metrics"));
+    running.line();
+    assert_eq!(listening(metrics), 1);
+    let text = ask(metrics, &get("/metrics"));
+    assert!(text.contains("corelane_worker_up{app=\"shop\",worker=\"0\"} 1\n"), "{text}");
+    let alone = run(&["run"], Some(&file), |it| pass(it, &[&listener], ""));
+    fails(&alone, 1, &[&format!("cannot listen on {metrics}"), "passed no socket for it"]);
+}
+
+#[test]
 fn what_was_passed_to_another_process_is_none_of_its_business() {
     let (listener, passed) = tcp();
     let mut running = Running::prepared(Some(APP), &[], |it| {
