@@ -290,8 +290,10 @@ impl Core {
 
     /// Ends the life: cancels what is in flight, waits until the kernel has let go of all memory,
     /// closes every descriptor. Returns what is left, to be dropped.
-    pub(super) fn end(&mut self) -> Remains {
-        self.ended = true;
+    pub(super) fn end(&mut self) -> Option<Remains> {
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
         if let Err(error) = self.drain() {
             tracing::error!(%error, "the ring did not come to rest; its memory is kept for ever");
             self.leak();
@@ -302,7 +304,7 @@ impl Core {
         // Before the first descriptor is closed.
         self.registry.clear();
         self.quarantine.check();
-        Remains {
+        Some(Remains {
             _sockets: std::mem::take(&mut self.sockets),
             _sends: std::mem::take(&mut self.sends),
             _accepts: std::mem::take(&mut self.accepts),
@@ -310,7 +312,8 @@ impl Core {
             _timers: std::mem::take(&mut self.timers),
             _woken: std::mem::take(&mut self.woken),
             _garbage: std::mem::take(&mut self.garbage),
-        }
+            _listeners: self.notice.take_listeners(),
+        })
     }
 
     fn drain(&mut self) -> io::Result<()> {
@@ -360,6 +363,7 @@ pub(super) struct Remains {
     _timers: Timers,
     _woken: Vec<Waker>,
     _garbage: Garbage,
+    _listeners: Vec<Waker>,
 }
 
 /// The time as of this turn.

@@ -208,6 +208,21 @@ impl Driver {
         }
     }
 
+    /// Ends the ring's life, if it has not ended: cancels what is in flight, waits until the kernel
+    /// has let go, closes every descriptor.
+    ///
+    /// Best called within the executor: of a task whose last waker is dropped outside, glommio
+    /// never frees the memory.
+    pub(super) fn end(&self) {
+        self.rest.set(Rest::None);
+        let wakers = (self.deferred.take(), self.root.take());
+        let remains = self.core.borrow_mut().end();
+        // Destructors come back to the driver, and may panic.
+        if catch_unwind(AssertUnwindSafe(|| drop((remains, wakers)))).is_err() {
+            tracing::error!("a destructor panicked at the end of the executor");
+        }
+    }
+
     /// Waits for the end of the park or the visit.
     pub(super) fn poll_rested(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.rest.get() == Rest::None {
@@ -226,12 +241,6 @@ pub(crate) struct Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         CURRENT.set(None);
-        self.driver.rest.set(Rest::None);
-        let deferred = self.driver.deferred.take();
-        let remains = self.driver.core.borrow_mut().end();
-        // Destructors come back to the driver, and may panic.
-        if catch_unwind(AssertUnwindSafe(|| drop((remains, deferred)))).is_err() {
-            tracing::error!("a destructor panicked at the end of the executor");
-        }
+        self.driver.end();
     }
 }

@@ -154,6 +154,7 @@ impl Root {
             Ok(())
         });
         self.cancel_tasks().await;
+        self.driver.end();
         sleeper.end().await;
         turned
     }

@@ -66,6 +66,11 @@ impl Notice {
         woken.append(&mut self.listeners);
     }
 
+    /// Those who wait for the bell; nobody does any more.
+    pub(super) fn take_listeners(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.listeners)
+    }
+
     /// Keeps the memory for ever.
     pub(super) fn leak(&mut self) {
         std::mem::forget(std::mem::take(&mut self.heard));

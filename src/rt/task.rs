@@ -20,7 +20,8 @@ use super::fault::Fault;
 /// The tasks of one executor's life.
 pub(super) struct Tasks {
     driver: Rc<Driver>,
-    running: RefCell<Slab<Option<glommio::Task<()>>>>,
+    /// How to wake each task that is not over; `None` before its first poll.
+    running: RefCell<Slab<Option<Waker>>>,
     fault: RefCell<Option<Fault>>,
     closed: Cell<bool>,
 }
@@ -57,11 +58,19 @@ impl Tasks {
     }
 
     /// Spawns no more, and cancels all that are left. They go at their next turn.
+    ///
+    /// Each ends itself, in a poll: of a task that is cancelled by its handle glommio frees the
+    /// future, but never the task.
     pub(super) fn close(&self) {
         self.closed.set(true);
         let running = std::mem::take(&mut *self.running.borrow_mut());
-        for (_, task) in running {
-            drop(task);
+        running.into_iter().filter_map(|(_, waker)| waker).for_each(Waker::wake);
+    }
+
+    /// The task with this id can be woken so.
+    fn note_waker(&self, id: u32, waker: &Waker) {
+        if let Some(place) = self.running.borrow_mut().get_mut(id as usize) {
+            *place = Some(waker.clone());
         }
     }
 }
@@ -73,6 +82,7 @@ pin_project! {
         future: Option<F>,
         tasks: Rc<Tasks>,
         id: u32,
+        polled: bool,
     }
 
     impl<F: Future> PinnedDrop for Guarded<F> {
@@ -99,22 +109,23 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         #[cfg(test)]
         let _counting = super::allocation::counting();
         let mut this = self.as_mut().project();
-        if !this.tasks.driver.admit_poll(cx) {
-            return Poll::Pending;
+        if !std::mem::replace(this.polled, true) {
+            this.tasks.note_waker(*this.id, cx.waker());
         }
-        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(())) => {}
-            Err(payload) => this.tasks.fail(Fault::from_payload(&*payload)),
+        if !this.tasks.closed.get() {
+            if !this.tasks.driver.admit_poll(cx) {
+                return Poll::Pending;
+            }
+            let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+            match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => {}
+                Err(payload) => this.tasks.fail(Fault::from_payload(&*payload)),
+            }
         }
-        let done = this.tasks.running.borrow_mut().try_remove(*this.id as usize).flatten();
+        let waker = this.tasks.running.borrow_mut().try_remove(*this.id as usize);
         self.discard();
-        // The handle of a task that is over cancels nothing, but it must not be dropped while the
-        // task still runs.
-        if let Some(handle) = done {
-            drop(handle.detach());
-        }
+        drop(waker);
         Poll::Ready(())
     }
 }
@@ -128,14 +139,9 @@ pub(crate) fn spawn_detached(future: impl Future<Output = ()> + 'static) {
     }
     let id = tasks.running.borrow_mut().insert(None);
     let id = u32::try_from(id).expect("invariant: fewer tasks than memory has room for");
-    let guarded = Guarded { future: Some(future), tasks: Rc::clone(&tasks), id };
-    // glommio polls the task at once: it may be over when this returns, and its id in other hands
-    // only if somebody was spawned after that, which finds its own place filled.
-    let task = glommio::spawn_local(guarded);
-    match tasks.running.borrow_mut().get_mut(id as usize) {
-        Some(place @ None) => *place = Some(task),
-        _ => drop(task.detach()),
-    }
+    let guarded = Guarded { future: Some(future), tasks: Rc::clone(&tasks), id, polled: false };
+    // glommio polls the task at once: it may be over when this returns.
+    drop(glommio::spawn_local(guarded).detach());
 }
 
 /// Runs `future` as a task of this core. It goes on if the handle is dropped.
