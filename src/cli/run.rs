@@ -125,7 +125,7 @@ fn apply(overrides: &Overrides, config: &mut Config) -> Result<(), Failure> {
 mod tests {
     use super::{Overrides, apply, cluster};
     use crate::config::Config;
-    use crate::server::Balance;
+    use crate::server::{Balance, OnPanic};
 
     fn overrides(listen: &[&str], instances: Option<&str>) -> Overrides {
         let listen = listen.iter().map(|text| text.parse().unwrap()).collect();
@@ -170,9 +170,11 @@ mod tests {
         let app = &mut config.apps[0];
         app.metrics = Some("127.0.0.1:9100".parse().unwrap());
         app.balance = Balance::Kernel;
+        app.on_panic = OnPanic::Restart;
         app.restart.max_restarts = 77;
         let told = format!("{:?}", cluster(app.clone()));
-        for part in ["127.0.0.1:3000", "127.0.0.1:9100", "Kernel", "max_restarts: 77"] {
+        let parts = ["127.0.0.1:3000", "127.0.0.1:9100", "Kernel", "on_panic: Restart"];
+        for part in parts.into_iter().chain(["max_restarts: 77"]) {
             assert!(told.contains(part), "{part}: {told}");
         }
     }

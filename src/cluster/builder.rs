@@ -383,6 +383,7 @@ impl fmt::Debug for Cluster {
             .field("cpus", cpus)
             .field("restart", restart)
             .field("balance", &plan.balance)
+            .field("on_panic", &plan.on_panic)
             .field("metrics", metrics)
             .finish_non_exhaustive()
     }
