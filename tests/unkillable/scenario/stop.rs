@@ -1,6 +1,5 @@
 //! Programs that are told to end while clients ask.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -32,7 +31,8 @@ pub(crate) fn stops(rounds: usize, clients: usize) -> Tally {
         let address = program.address();
         let client = |_| {
             let (stopping, tally) = (Arc::clone(&stopping), Arc::clone(&all));
-            thread::spawn(move || ask_on(address, &stopping, &tally))
+            let client = Client::connect(address);
+            thread::spawn(move || ask_on(client, &stopping, &tally))
         };
         let clients: Vec<_> = (0..clients).map(client).collect();
         until("they are served", || tally.answered.load(Ordering::Relaxed) >= enough);
@@ -48,8 +48,7 @@ pub(crate) fn stops(rounds: usize, clients: usize) -> Tally {
 }
 
 /// Asks until the server takes its leave.
-fn ask_on(address: SocketAddr, stopping: &AtomicBool, tally: &Tally) {
-    let mut client = Client::connect(address);
+fn ask_on(mut client: Client, stopping: &AtomicBool, tally: &Tally) {
     loop {
         let late = stopping.load(Ordering::SeqCst);
         tally.late.fetch_add(u64::from(late), Ordering::Relaxed);
