@@ -138,7 +138,7 @@ fn metrics_name_every_worker() {
     let cluster = Cluster::new(app).name("shop").listen("127.0.0.1:0").instances(3);
     let handle = cluster.metrics("127.0.0.1:0").spawn().unwrap();
     assert!(Client::connect(tcp(&handle)).ask_last("/").is_answer());
-    let Some(Address::Tcp(address)) = handle.metrics().cloned() else { panic!("{handle:?}") };
+    let Some(Address::Tcp(address)) = handle.metrics() else { panic!("{handle:?}") };
     let text = Client::connect(address).ask_last("/metrics").body();
     for worker in 0..3 {
         let up = format!("corelane_worker_up{{app=\"shop\",worker=\"{worker}\"}} 1");

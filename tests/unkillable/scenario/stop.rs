@@ -31,7 +31,9 @@ pub(crate) fn stops(rounds: usize, clients: usize) -> Tally {
         let address = program.address();
         let client = |_| {
             let (stopping, tally) = (Arc::clone(&stopping), Arc::clone(&all));
-            let client = Client::connect(address);
+            let mut client = Client::connect(address);
+            // One that still waits to be accepted is no keep-alive client yet.
+            assert!(client.ask("/").is_answer());
             thread::spawn(move || ask_on(client, &stopping, &tally))
         };
         let clients: Vec<_> = (0..clients).map(client).collect();
