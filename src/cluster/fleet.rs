@@ -43,6 +43,8 @@ pub(super) struct Fleet {
     /// What serving lives have been told to stop accepting from, until they say that they have.
     yielding: Vec<Yielding>,
     change: Option<Change>,
+    /// At the end, who has been told to accept no more and has not said yet that he does not.
+    accepting: Vec<LifeId>,
     /// How many places, from the first, have been announced to listen for the first time.
     announced: usize,
     lives: u64,
@@ -168,6 +170,8 @@ pub(super) enum Effect {
     Peers(Vec<LifeId>),
     /// What was prepared is what holds from now on.
     Commit,
+    /// Nobody accepts any more: whoever connects is to be refused, not to wait.
+    Close,
     /// Every worker listens.
     Ready,
     /// A change can happen, and waits for a decision.
@@ -219,6 +223,7 @@ impl Fleet {
             leaving: Vec::new(),
             yielding: Vec::new(),
             change: None,
+            accepting: Vec::new(),
             announced: 0,
             lives: 0,
             orders: 0,
@@ -388,6 +393,7 @@ impl Fleet {
         let mut sockets: Vec<_> = given.into_iter().flat_map(|yielding| yielding.sockets).collect();
         if order == LEFT {
             sockets.extend(self.take_held(id));
+            self.accepts_no_more(id);
         }
         if !sockets.is_empty() {
             self.rearm(&sockets, None);

@@ -307,6 +307,7 @@ impl Supervisor {
             Effect::Release(id) => self.release(id),
             Effect::Peers(ids) => self.introduce(&ids),
             Effect::Commit => self.commit(),
+            Effect::Close => drop(std::mem::take(&mut self.listeners)),
             Effect::Prepared(ticket) => {
                 if let Some(asked) = self.asked.get(&ticket) {
                     // Who asked may have gone; then he has decided against it.

@@ -55,6 +55,12 @@ impl Listener {
     pub(crate) fn stop(&self) {
         self.driver.with(|core| core.stop_accepting(self.key));
     }
+
+    /// The next connection that waits in the kernel's queue, without waiting for one; also after
+    /// [`stop`](Self::stop), if nobody else will take it.
+    pub(crate) fn accept_queued(&self) -> io::Result<Option<OwnedFd>> {
+        self.driver.with(|core| core.accept_queued(self.key))
+    }
 }
 
 impl Drop for Listener {

@@ -18,6 +18,9 @@ use crate::rt::{sleep, spawn_detached};
 /// How long an accept that failed for want of something (descriptors, memory) is left alone.
 const BACKOFF: Duration = Duration::from_millis(100);
 
+/// How many connections that wait in a queue at the end are still served: as many as fit.
+const QUEUED_MAX: u32 = 4096;
+
 /// Accepts until the listener is stopped.
 pub(super) async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
     loop {
@@ -38,6 +41,18 @@ pub(super) async fn accept(core: Rc<Core>, listener: Rc<Listener>) {
 fn is_the_clients(error: &io::Error) -> bool {
     let errno = error.raw_os_error();
     matches!(errno, Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO | libc::EPERM))
+}
+
+/// Serves those that came before the end: nobody else will.
+pub(super) fn welcome_queued(core: &Rc<Core>, listener: &Listener) {
+    for _ in 0..QUEUED_MAX {
+        match listener.accept_queued() {
+            Ok(Some(socket)) => welcome(core, socket),
+            Ok(None) => return,
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => return tracing::warn!(%error, "connections in the queue are lost"),
+        }
+    }
 }
 
 /// A connection has come: it is served here, unless a sibling has fewer.

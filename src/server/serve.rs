@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::accept::{accept, admit};
+use super::accept::{accept, admit, welcome_queued};
 use super::core::{Core, Mode};
 use super::sibling::{Handed, Sibling};
 use super::{Balance, Limits, OnPanic, Timeouts};
@@ -115,7 +115,11 @@ pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<S
             Order::Drain => break Mode::Draining,
         }
     };
-    accepting.apply(Vec::new()).await?;
+    let left = accepting.leave().await;
+    if mode == Mode::Draining {
+        left.iter().for_each(|listener| welcome_queued(&core, listener));
+    }
+    drop(left);
     report(Report::Left);
     // From now on siblings keep what they would have sent; what they have sent is served.
     door.close();
@@ -136,14 +140,9 @@ impl Accepting {
     /// Accepts from these and no others. When this returns, nothing is armed on others, and what
     /// had been accepted from them is served.
     async fn apply(&mut self, shares: Vec<Share>) -> io::Result<()> {
-        let kept = |socket: &u64, _: &mut _| !shares.iter().any(|share| share.socket == *socket);
-        let gone: Vec<_> = self.sockets.extract_if(kept).collect();
-        for (_, (listener, _)) in &gone {
-            listener.stop();
-        }
-        for (_, (_, task)) in gone {
-            task.await;
-        }
+        let gone = |socket: &u64, _: &mut _| !shares.iter().any(|share| share.socket == *socket);
+        let gone: Vec<_> = self.sockets.extract_if(gone).map(|(_, accepting)| accepting).collect();
+        drop(stop(gone).await);
         for share in shares {
             match self.sockets.get(&share.socket) {
                 Some((listener, _)) if share.rearm => listener.rearm(share.arming),
@@ -157,6 +156,24 @@ impl Accepting {
         }
         Ok(())
     }
+
+    /// Accepts no more, from any.
+    async fn leave(&mut self) -> Vec<Rc<Listener>> {
+        stop(self.sockets.drain().map(|(_, accepting)| accepting).collect()).await
+    }
+}
+
+/// Stops these; when this returns, what they had accepted is served.
+async fn stop(accepting: Vec<(Rc<Listener>, JoinHandle<()>)>) -> Vec<Rc<Listener>> {
+    for (listener, _) in &accepting {
+        listener.stop();
+    }
+    let mut stopped = Vec::new();
+    for (listener, task) in accepting {
+        task.await;
+        stopped.push(listener);
+    }
+    stopped
 }
 
 /// Takes in what siblings send.

@@ -438,6 +438,25 @@ fn a_request_that_was_begun_is_answered_while_draining() {
 }
 
 #[test]
+fn whoever_comes_while_it_drains_is_refused_and_does_not_wait() {
+    let mut running = Running::start(Some(APP), &[]);
+    let address = running.one_worker();
+    let mut begun = begin(address);
+    running.signal(Signal::TERM);
+    let end = Instant::now() + PATIENCE;
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < end, "somebody still listens");
+    }
+    // Another may take the place already.
+    drop(TcpListener::bind(address).unwrap());
+    begun.write_all(b"cd").unwrap();
+    let mut answer = String::new();
+    begun.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("abcd"), "{answer}");
+    assert_eq!(running.code(), 0);
+}
+
+#[test]
 fn what_is_open_when_the_time_is_up_is_cut_and_counted() {
     let mut running = Running::start(Some(&format!("{APP}timeouts.drain = \"50ms\"\n")), &[]);
     let address = running.one_worker();

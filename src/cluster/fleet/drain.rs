@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Effect, Event, Failure, Fleet, Life, Phase, Task};
+use super::{Effect, Event, Failure, Fleet, Life, LifeId, Phase, Task};
 
 /// How long lives may take to end once the time to drain is up.
 pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
@@ -34,11 +34,21 @@ impl Fleet {
             match self.places[worker].life {
                 // One that does not listen yet finds the order when it does.
                 Life::Starting { id } | Life::Listening { id, .. } => {
+                    self.accepting.push(id);
                     self.emit(Effect::Tell(id, Task::Drain));
                 }
                 Life::Waiting { .. } => self.places[worker].life = Life::Over,
                 Life::Over => {}
             }
+        }
+    }
+
+    /// A life accepts from no socket any more. After the last one, at the end, nobody does.
+    pub(super) fn accepts_no_more(&mut self, id: LifeId) {
+        let Some(at) = self.accepting.iter().position(|other| *other == id) else { return };
+        self.accepting.swap_remove(at);
+        if self.accepting.is_empty() {
+            self.emit(Effect::Close);
         }
     }
 

@@ -231,9 +231,10 @@ fn drain_ends_when_every_worker_has() {
     let said = "say Draining { within: 30s }";
     check(&script.step(Input::Drain), &[said, "tell 1: Drain", "tell 2: Drain"]);
     check(&script.step(Input::Drain), &[]);
+    check(&script.settles(1, LEFT), &[]);
     script.drained(1, 2);
     // A panic while draining needs no successor.
-    check(&script.panics(2), &["say 1 exited: panic: boom"]);
+    check(&script.panics(2), &["Close", "say 1 exited: panic: boom"]);
     assert!(script.fleet.is_over());
     let stopped = script.fleet.into_result().0;
     assert_eq!((stopped.cut, stopped.abandoned, stopped.failure), (2, vec![], None));
@@ -264,7 +265,7 @@ fn a_worker_that_does_not_end_is_released_and_then_given_up() {
     check(&script.after(MS), &["say Abandoned { worker: 1 }"]);
     assert!(script.fleet.is_over());
     // It comes too late.
-    check(&script.drained(2, 0), &[]);
+    check(&script.drained(2, 0), &["Close"]);
     assert_eq!(script.fleet.into_result().0.abandoned, [1]);
 }
 

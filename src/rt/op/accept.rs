@@ -221,6 +221,18 @@ impl Core {
         self.woken.extend(accept.waiter.take());
     }
 
+    /// The next connection of the kernel's queue, at once, whether the accept is stopped or not.
+    pub(crate) fn accept_queued(&mut self, key: AcceptKey) -> io::Result<Option<OwnedFd>> {
+        let accept = &self.accepts[key.0 as usize];
+        // An accept of ours must never block the core. All duplicates share this.
+        rustix::io::ioctl_fionbio(&accept.fd, true)?;
+        match accept_with(&accept.fd, SocketFlags::CLOEXEC) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// The handle is gone: the accept is cancelled and the descriptor closed.
     pub(crate) fn abandon_listener(&mut self, key: AcceptKey) {
         let Some(accept) = self.accepts.get_mut(key.0 as usize) else { return };
