@@ -117,7 +117,9 @@ pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<S
     };
     let left = accepting.leave().await;
     if mode == Mode::Draining {
-        left.iter().for_each(|listener| welcome_queued(&core, listener));
+        for listener in &left {
+            welcome_queued(&core, listener);
+        }
     }
     drop(left);
     report(Report::Left);
