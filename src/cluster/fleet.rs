@@ -318,9 +318,10 @@ impl Fleet {
 
     /// The sockets of a place, those of `rearm` to be armed anew.
     fn stakes(&self, worker: usize, rearm: &[SocketId]) -> Vec<Stake> {
+        let own = self.places[worker].life.id();
         let stake = |socket: SocketId| Stake {
             socket,
-            arming: if self.is_held_by_stuck(socket) { Arming::Watch } else { Arming::Accept },
+            arming: if self.is_held(socket, own) { Arming::Watch } else { Arming::Accept },
             rearm: rearm.contains(&socket),
         };
         share_of(worker, self.places.len(), &self.groups).into_iter().map(stake).collect()

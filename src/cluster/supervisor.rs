@@ -91,7 +91,7 @@ pub(super) struct Supervisor {
     listeners: Listeners,
     observers: Observers,
     inbox: Receiver<News>,
-    /// The other end of `inbox`, for the workers.
+    /// For the workers: `inbox`.
     news: Sender<News>,
     ready: Ready,
     roster: Arc<Roster>,
@@ -366,10 +366,11 @@ impl Supervisor {
             Task::Retire => Order::Retire,
             Task::Drain => Order::Drain,
         };
+        let Some(life) = self.lives.get_mut(&id) else { return };
         if matches!(order, Order::Retire | Order::Drain) {
+            life.leaves = true;
             self.roster.set_state(id, WorkerState::Draining);
         }
-        let Some(life) = self.lives.get(&id) else { return };
         if !life.order(order) {
             tracing::debug!(worker = life.worker, "an order reached nobody");
         }
@@ -380,7 +381,9 @@ impl Supervisor {
         let Some(life) = self.lives.get(&id) else { return };
         self.stray.extend(life.close_door());
         self.roster.set_state(id, WorkerState::Stalled);
-        self.roster.count_restart(life.worker);
+        if !life.leaves {
+            self.roster.count_restart(life.worker);
+        }
         self.schedule(id, thread::lower);
     }
 
@@ -451,8 +454,7 @@ impl Supervisor {
         if answer.is_ok() {
             self.roster.place(&asked.cpus);
         }
-        // Who asked may have gone.
-        let _gone = asked.answer.send(answer.map(|()| ticket));
+        drop(asked.answer.send(answer.map(|()| ticket)));
     }
 
     fn note_listening(&mut self, id: LifeId) {
@@ -485,8 +487,8 @@ impl Supervisor {
 
     /// Closes the sockets, then tells how it ended.
     fn finish(mut self) -> Stopped {
-        let now = Instant::now();
-        let idle = Fleet::new(&[], Vec::new(), self.fleet.rules().clone(), 0, now);
+        let rules = self.fleet.rules().clone();
+        let idle = Fleet::new(&[], Vec::new(), rules, 0, Instant::now());
         let (stopped, unstarted) = std::mem::replace(&mut self.fleet, idle).into_result();
         // `listeners` removes its Unix paths before anybody hears of the end.
         drop(std::mem::take(&mut self.listeners));

@@ -55,6 +55,8 @@ pub(super) struct Life {
     pub pulse: Arc<Pulse>,
     /// It has said that it accepts connections.
     pub listening: bool,
+    /// It has been told to end.
+    pub leaves: bool,
     /// Its thread, known once it runs.
     pub id: Arc<OnceLock<ThreadId>>,
     orders: Sender<Order>,
@@ -81,7 +83,8 @@ impl Life {
         let worker = cradle.worker;
         let name = format!("corelane-w{worker}");
         let thread = thread::Builder::new().name(name).spawn(move || live(cradle, ends))?;
-        Ok(Self { worker, stats, pulse, listening: false, id, orders, door, registry, thread })
+        let (listening, leaves) = (false, false);
+        Ok(Self { worker, stats, pulse, listening, leaves, id, orders, door, registry, thread })
     }
 
     /// Leaves an order. False if it cannot be left: the life has ended, and its report is on the

@@ -8,6 +8,8 @@ use super::*;
 use crate::cluster::supervisor::News;
 use crate::cluster::{BindError, ExitReason, PlacementError, Stopped};
 
+mod adversity;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Log = Arc<Mutex<Vec<Event>>>;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Birth, Budget, Effect, Event, ExitReason, Fleet, Life, LifeId, Phase, Place, Renewal, SocketId,
-    Target, Yielding, share_of,
+    Target, Task, Yielding, share_of,
 };
 
 /// How long the lives that a change takes may need to be ready, and the change to be decided.
@@ -161,24 +161,38 @@ impl Fleet {
     /// The sockets go to those who shall have them. Who gives some up says so; only then do the new
     /// owners arm them for good.
     fn hand_over(&mut self, before: &[Vec<SocketId>], old: Vec<(usize, Life)>, now: Instant) {
-        let workers = self.places.len();
-        for worker in 0..workers {
-            let Some(id) = self.places[worker].life.id() else { continue };
-            self.tell_stakes(worker, &[]);
-            let now_its = share_of(worker, workers, &self.groups);
-            let renewed = old.iter().any(|(other, _)| *other == worker);
-            let had = if renewed { &[] } else { before.get(worker).map_or(&[][..], Vec::as_slice) };
-            let lost: Vec<_> = had.iter().copied().filter(|one| !now_its.contains(one)).collect();
-            if !lost.is_empty() {
-                let order = self.orders;
-                self.yielding.push(Yielding { id, order, sockets: lost });
-            }
-        }
-        self.tell_peers();
+        let renewed: Vec<_> = old.iter().map(|(worker, _)| *worker).collect();
+        let mut retiring = Vec::new();
         for (worker, life) in old {
             if let Some(id) = life.id() {
                 let held = before.get(worker).cloned().unwrap_or_default();
-                self.retire(id, worker, held, now);
+                self.leave(id, worker, held, now);
+                retiring.push(id);
+            }
+        }
+        self.note_yields(before, &renewed);
+        for worker in 0..self.places.len() {
+            self.tell_stakes(worker, &[]);
+        }
+        self.tell_peers();
+        for id in retiring {
+            self.emit(Effect::Tell(id, Task::Retire));
+        }
+    }
+
+    /// Who is about to be told to give up sockets, by which order, has them until he says so.
+    fn note_yields(&mut self, before: &[Vec<SocketId>], renewed: &[usize]) {
+        let workers = self.places.len();
+        let mut order = self.orders;
+        for worker in 0..workers {
+            let Some(id) = self.places[worker].life.id() else { continue };
+            order += 1;
+            let now_its = share_of(worker, workers, &self.groups);
+            let had = if renewed.contains(&worker) { None } else { before.get(worker) };
+            let had = had.into_iter().flatten().copied();
+            let sockets: Vec<_> = had.filter(|one| !now_its.contains(one)).collect();
+            if !sockets.is_empty() {
+                self.yielding.push(Yielding { id, order, sockets });
             }
         }
     }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::drain::{GIVE_UP_AFTER, RELEASE_AFTER};
 use super::{
-    Effect, Event, ExitReason, Failure, Fleet, Life, LifeId, Phase, SocketId, Stall, Task, share_of,
+    Effect, Event, ExitReason, Failure, Fleet, Life, LifeId, Phase, SocketId, Stall, Task,
+    Yielding, share_of,
 };
 
 /// A life that has, or will have, a successor, or needs none.
@@ -51,9 +52,12 @@ impl Leaving {
 }
 
 impl Fleet {
-    /// Whether a thread that does not yield may be armed on the socket.
-    pub(super) fn is_held_by_stuck(&self, socket: SocketId) -> bool {
-        self.leaving.iter().any(|life| life.stuck && life.held.contains(&socket))
+    /// Whether somebody else may be armed on the socket who is to have it no longer. He may be held
+    /// up before he hears of that, and would take the wake-ups of whoever relied on them.
+    pub(super) fn is_held(&self, socket: SocketId, own: Option<LifeId>) -> bool {
+        let yields = |life: &Yielding| Some(life.id) != own && life.sockets.contains(&socket);
+        self.leaving.iter().any(|life| life.held.contains(&socket))
+            || self.yielding.iter().any(yields)
     }
 
     /// What a life that leaves may be armed on; no longer.
@@ -64,33 +68,69 @@ impl Fleet {
 
     /// Has a life hand on its connections and end.
     pub(super) fn retire(&mut self, id: LifeId, worker: usize, held: Vec<SocketId>, now: Instant) {
+        self.leave(id, worker, held, now);
+        self.emit(Effect::Tell(id, Task::Retire));
+    }
+
+    /// A life leaves, and is still to be told.
+    pub(super) fn leave(&mut self, id: LifeId, worker: usize, held: Vec<SocketId>, now: Instant) {
         let next = Step::Release(now + self.rules.drain + RELEASE_AFTER);
         self.leaving.push(Leaving { id, worker, held, stuck: false, next });
-        self.emit(Effect::Tell(id, Task::Retire));
     }
 
     /// A life does not yield: a successor takes its sockets and its CPU.
     pub(super) fn stalled(&mut self, id: LifeId, stall: Stall, now: Instant) {
-        let Some(worker) = self.place_of(id) else { return };
+        let Some(worker) = self.place_of(id) else { return self.leaving_stalled(id, stall, now) };
         let listens = matches!(self.places[worker].life, Life::Listening { .. });
         if self.phase != Phase::Serving || !listens {
             return;
         }
-        let held = share_of(worker, self.places.len(), &self.groups);
+        let mut held = share_of(worker, self.places.len(), &self.groups);
+        // It does not say any more that it has given these up.
+        let given = self.yielding.extract_if(.., |life| life.id == id);
+        held.extend(given.flat_map(|life| life.sockets));
         let next = Step::Release(now + self.rules.drain);
         self.leaving.push(Leaving { id, worker, held: held.clone(), stuck: true, next });
         self.announce(Event::Stalled { worker, stall });
         self.emit(Effect::Lower(id));
         // It finds the order if it ever comes back.
         self.emit(Effect::Tell(id, Task::Retire));
-        let stuck = self.leaving.iter().filter(|life| life.stuck).count();
-        if stuck > self.rules.restart.stalled_max as usize {
+        if self.fails_by_stalls(now) {
             self.places[worker].life = Life::Over;
-            return self.fail(Failure::Stalled { workers: stuck }, now);
+            return;
         }
         self.begin(worker);
         self.rearm(&held, Some(worker));
         self.tell_peers();
+    }
+
+    /// A life that leaves does not yield: nobody knows whether it has given up its sockets, or when
+    /// it ends.
+    fn leaving_stalled(&mut self, id: LifeId, stall: Stall, now: Instant) {
+        let serving = self.phase == Phase::Serving;
+        let mut lives = self.leaving.iter_mut();
+        let meant = |life: &&mut Leaving| life.id == id && !life.stuck && serving;
+        let Some(life) = lives.find(meant) else { return };
+        life.stuck = true;
+        if matches!(life.next, Step::GiveUp(_)) {
+            life.next = Step::Nothing;
+        }
+        let (worker, held) = (life.worker, life.held.clone());
+        self.announce(Event::Stalled { worker, stall });
+        self.emit(Effect::Lower(id));
+        if !self.fails_by_stalls(now) {
+            self.rearm(&held, None);
+        }
+    }
+
+    /// Ends the cluster if too many threads are stuck.
+    fn fails_by_stalls(&mut self, now: Instant) -> bool {
+        let workers = self.leaving.iter().filter(|life| life.stuck).count();
+        let too_many = workers > self.rules.restart.stalled_max as usize;
+        if too_many {
+            self.fail(Failure::Stalled { workers }, now);
+        }
+        too_many
     }
 
     /// A life that was stuck yields again: it ends what was begun, like any that retires.

@@ -333,8 +333,8 @@ fn scaling_up_moves_sockets_only_when_all_new_workers_are_ready() {
     check(&script.listens(2), &[]);
     let lines = [
         "tell 1 (order 1): 0",
-        "tell 2 (order 2): 1",
-        "tell 3 (order 3): 2",
+        "tell 2 (order 2): ~1",
+        "tell 3 (order 3): ~2",
         "peers [1, 2, 3]",
         "say Scaled { workers: 3 }",
         "reply Ok(())",
@@ -350,7 +350,7 @@ fn scaling_up_moves_sockets_only_when_all_new_workers_are_ready() {
 fn scaling_down_retires_the_last_workers() {
     let mut script = Script::serving(3, 3);
     let lines = [
-        "tell 1 (order 1): 0 1 2",
+        "tell 1 (order 1): 0 ~1 ~2",
         "peers [1]",
         "tell 2: Retire",
         "tell 3: Retire",
@@ -358,7 +358,7 @@ fn scaling_down_retires_the_last_workers() {
         "reply Ok(())",
     ];
     check(&script.scales(1), &lines);
-    check(&script.settles(3, LEFT), &["tell 1 (order 2): 0 1 2!"]);
+    check(&script.settles(3, LEFT), &["tell 1 (order 2): 0 ~1 2!"]);
     check(&script.settles(2, LEFT), &["tell 1 (order 3): 0 1! 2"]);
     check(&script.drained(2, 0), &["say 1 exited: drained"]);
     check(
@@ -419,8 +419,8 @@ fn a_renewal_replaces_every_life_when_all_are_ready() {
     check(&script.listens(4), &["Prepared(9)"]);
     let lines = [
         "Commit",
-        "tell 3 (order 1): 0",
-        "tell 4 (order 2): 1",
+        "tell 3 (order 1): ~0",
+        "tell 4 (order 2): ~1",
         "peers [3, 4]",
         "tell 1: Retire",
         "tell 5: Retire",
@@ -455,4 +455,32 @@ fn a_renewal_that_fails_is_refused() {
     script.renews(1, 1);
     let lines = ["say 0 exited: panic: boom", "reply Err(\"worker 0 did not start: panic: boom\")"];
     check(&script.panics(2), &lines);
+}
+
+#[test]
+fn one_that_stalls_before_it_has_given_up_its_sockets_is_stuck_with_them() {
+    let mut script = Script::serving(1, 1);
+    script.renews(1, 1);
+    script.listens(2);
+    assert!(script.decides(true).contains("tell 2 (order 1): ~0\n"));
+    let lines = ["say 0 stalled for 5s in /stall", "lower 1", "tell 2 (order 2): ~0!"];
+    check(&script.stalls(1), &lines);
+    check(&script.stalls(1), &[]);
+    // It is released, and not given up: it may still take the sockets' wake-ups.
+    check(&script.after(DRAIN + RELEASE_AFTER), &["release 1"]);
+    check(&script.after(10 * DRAIN), &[]);
+    check(&script.step(Input::Moved(LifeId(1))), &["raise 1", "say Recovered { worker: 0 }"]);
+    check(&script.settles(1, LEFT), &["tell 2 (order 3): 0!"]);
+}
+
+#[test]
+fn one_that_stalls_before_it_has_shared_its_sockets_is_stuck_with_all_of_them() {
+    let mut script = Script::serving(1, 2);
+    script.scales(2);
+    assert!(script.listens(2).contains("tell 2 (order 2): ~1\n"));
+    let effects = script.stalls(1);
+    assert!(effects.contains("start 3 as 0: ~0\n"), "{effects}");
+    assert!(effects.contains("tell 2 (order 3): ~1!\n"), "{effects}");
+    let effects = script.panics(1);
+    assert!(effects.contains("tell 2 (order 5): 1!\n"), "{effects}");
 }
