@@ -26,6 +26,8 @@ use crate::sys::uring;
 
 /// The shortest time that can count as a stall.
 const STALL_MIN: Duration = Duration::from_millis(1);
+/// Longer than anybody waits. What is longer counts as this, lest the clock overflow.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// One pinned worker per CPU, each with its own listening sockets and its own [`App`], and a
 /// supervisor that restarts those that panic.
@@ -181,8 +183,9 @@ impl Cluster {
     /// `stall` of less than 1 ms counts as 1 ms.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.plan.timeouts = timeouts;
-        let stall = &mut self.plan.timeouts.stall;
-        *stall = STALL_MIN.max(*stall);
+        let Timeouts { stall, drain, .. } = &mut self.plan.timeouts;
+        *stall = (*stall).clamp(STALL_MIN, LONGEST);
+        *drain = LONGEST.min(*drain);
         self
     }
 
@@ -199,6 +202,9 @@ impl Cluster {
     /// ```
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
+        let Restart { backoff, backoff_max, .. } = &mut self.restart;
+        *backoff_max = LONGEST.min(*backoff_max);
+        *backoff = LONGEST.min(*backoff);
         self
     }
 

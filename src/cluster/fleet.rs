@@ -277,9 +277,22 @@ impl Fleet {
         restarts.chain(leaves).chain(end).chain(change).min()
     }
 
+    /// Whether the cluster is to end.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
+    /// Whether something would be done about a stall of this life.
+    pub(super) fn minds_stall_of(&self, id: LifeId) -> bool {
+        let listens =
+            |place: &Place| matches!(place.life, Life::Listening { id: own, .. } if own == id);
+        let serves = self.phase == Phase::Serving && self.places.iter().any(listens);
+        serves || self.is_leaving(id)
+    }
+
     /// Whether there is nothing left to supervise.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Draining { .. })
+        self.is_ending()
             && self.places.iter().all(|place| place.life == Life::Over)
             && self.leaving.is_empty()
     }

@@ -64,10 +64,10 @@ impl ClusterHandle {
     ///
     /// # Errors
     /// A new worker did not start, another change is under way, or the cluster ends: then nothing
-    /// has changed.
+    /// has changed. So it is in an observer, which must not wait for the supervisor that calls it.
     pub fn scale(&self, instances: impl Into<Instances>) -> Result<(), ChangeError> {
         let cpus = self.roster.cpus_for(instances.into());
-        ask(&self.news, |answer| News::Scale(cpus, answer)).map(drop)
+        self.ask(|answer| News::Scale(cpus, answer)).map(drop)
     }
 
     /// Gives every worker a new life, with the app, the limits, the addresses and everything else
@@ -84,8 +84,24 @@ impl ClusterHandle {
     /// Does all of [`reload`](Self::reload) that can fail.
     pub(crate) fn prepare(&self, next: Cluster) -> Result<Prepared, ChangeError> {
         let renewal = next.renewal().map_err(|error| ChangeError { problem: error.to_string() })?;
-        let ticket = ask(&self.news, |answer| News::Renew(Box::new(renewal), answer))?;
+        let ticket = self.ask(|answer| News::Renew(Box::new(renewal), answer))?;
         Ok(Prepared { news: self.news.clone(), ticket, decided: false })
+    }
+
+    /// Has the supervisor do something, and waits for what it says.
+    fn ask(&self, what: impl FnOnce(Answer) -> News) -> Result<u64, ChangeError> {
+        if self.is_supervisors() {
+            let problem = "an observer is called by the supervisor, and cannot wait for it; \
+                 hint: do so on another thread";
+            return Err(ChangeError { problem: problem.to_owned() });
+        }
+        ask(&self.news, what)
+    }
+
+    /// Whether this is the supervisor's thread, which calls the observers.
+    fn is_supervisors(&self) -> bool {
+        let supervisor = self.supervisor.as_ref().map(|supervisor| supervisor.thread().id());
+        supervisor == Some(std::thread::current().id())
     }
 
     /// What happens from now on, as it happens. Who does not read it pays with memory.
@@ -143,6 +159,10 @@ impl ClusterHandle {
     }
 
     fn wait(&mut self) -> Result<Stopped, SupervisorPanic> {
+        if self.is_supervisors() {
+            // It cannot wait for itself; it ends when the observer has returned.
+            return Ok(Stopped::default());
+        }
         let Some(supervisor) = self.supervisor.take() else { return Ok(Stopped::default()) };
         supervisor.join().map_err(|payload| SupervisorPanic::from_payload(&*payload))
     }

@@ -10,6 +10,7 @@
 //! | `fleet` | what the supervisor decides: a state machine without threads or clock |
 //! | `watch` | which workers no longer yield, noticed without a clock |
 //! | `supervisor` | the thread that does it |
+//! | `crew` | the lives that there are, in its hands |
 //! | `worker` | one life of a worker |
 //! | `workers` | messages between workers |
 //! | `metrics` | what is known, for Prometheus |
@@ -18,6 +19,7 @@
 
 mod address;
 mod builder;
+mod crew;
 mod error;
 mod event;
 mod fleet;

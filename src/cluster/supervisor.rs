@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
+use super::crew::Crew;
 use super::error::StartError;
 use super::event::{Event, ExitReason, Message, Stall, Stopped};
 use super::fleet::{self, Birth, Effect, Fleet, Input, LifeId, Rules, Target, Task};
@@ -26,9 +27,7 @@ use super::worker::{Cradle, Life, Plan};
 use super::{Address, ClusterHandle};
 use crate::restart::Restart;
 use crate::rt::Fault;
-use crate::server::{Handed, Order, Share, Sibling};
-use crate::stats::WorkerState;
-use crate::sys::thread::{self, ThreadId};
+use crate::server::{Order, Share};
 
 /// Those who watch a cluster.
 pub(super) type Observers = Vec<Box<dyn FnMut(&Event) + Send>>;
@@ -101,11 +100,11 @@ pub(super) struct Supervisor {
     metrics: Option<Address>,
     fleet: Fleet,
     watch: Watch,
-    lives: HashMap<LifeId, Life>,
+    crew: Crew,
     /// What is still to be done.
     pending: VecDeque<Effect>,
-    /// Connections that were on their way to a life that has ended.
-    stray: Vec<Handed>,
+    /// What could not be done, for want of descriptors, and is tried again.
+    later: Vec<Effect>,
     asked: HashMap<u64, Asked>,
     tickets: u64,
 }
@@ -152,12 +151,12 @@ impl Supervisor {
             inbox,
             news,
             ready,
+            crew: Crew::new(Arc::clone(&roster)),
             roster,
             exporter,
             metrics,
-            lives: HashMap::new(),
             pending: VecDeque::new(),
-            stray: Vec::new(),
+            later: Vec::new(),
             asked: HashMap::new(),
             tickets: 0,
         };
@@ -188,6 +187,8 @@ impl Supervisor {
                 self.hear(news);
             }
             self.look();
+            self.crew.try_again(self.fleet.is_ending());
+            self.pending.extend(self.later.drain(..));
         }
     }
 
@@ -203,8 +204,8 @@ impl Supervisor {
         match news {
             News::Life(input) => {
                 match &input {
-                    Input::Listening(id) => self.note_listening(*id),
-                    Input::Ended(id, reason) => self.bury(*id, reason),
+                    Input::Listening(id) => self.crew.note_listening(*id),
+                    Input::Ended(id, reason) => self.crew.bury(*id, reason),
                     _ => {}
                 }
                 self.step(input);
@@ -273,21 +274,19 @@ impl Supervisor {
 
     /// Looks for lives that no longer yield.
     fn look(&mut self) {
-        let watched = self.lives.iter().filter(|(_, life)| life.listening);
-        let readings: Vec<_> = watched.map(|(id, life)| (*id, life.pulse.reading())).collect();
         let now = Instant::now();
+        let mut readings = self.crew.readings();
+        // One about which nothing would be done must not be found and forgotten.
+        readings.retain(|(id, _)| self.fleet.minds_stall_of(*id));
         for (id, finding) in self.watch.look(now, &readings) {
-            let Some(life) = self.lives.get(&id) else { continue };
+            let Some(life) = self.crew.get(id) else { continue };
             match finding {
                 Finding::Stalled => {
                     let route = life.pulse.route().map(str::to_owned);
                     let stall = Stall { route, busy: life.pulse.busy_for(now) };
                     self.step(Input::Stalled(id, stall));
                 }
-                Finding::Moved => {
-                    self.roster.set_state(id, WorkerState::Draining);
-                    self.step(Input::Moved(id));
-                }
+                Finding::Moved => self.step(Input::Moved(id)),
             }
         }
     }
@@ -302,10 +301,10 @@ impl Supervisor {
         match effect {
             Effect::Start(birth) => self.start(birth),
             Effect::Tell(id, task) => self.tell(id, task),
-            Effect::Lower(id) => self.isolate(id),
-            Effect::Raise(id) => self.schedule(id, thread::restore),
+            Effect::Lower(id) => self.crew.isolate(id),
+            Effect::Raise(id) => self.crew.take_back(id),
             Effect::Release(id) => self.release(id),
-            Effect::Peers(ids) => self.introduce(&ids),
+            Effect::Peers(ids) => self.crew.introduce(ids),
             Effect::Commit => self.commit(),
             Effect::Close => drop(std::mem::take(&mut self.listeners)),
             Effect::Prepared(ticket) => {
@@ -323,10 +322,7 @@ impl Supervisor {
     fn start(&mut self, birth: Birth) {
         let id = birth.id;
         match self.bear(birth) {
-            Ok(life) => {
-                self.roster.enter(id, &life);
-                self.lives.insert(id, life);
-            }
+            Ok(life) => self.crew.enter(id, life),
             Err(error) => {
                 let problem = format!("cannot start: {error}");
                 self.step(Input::Ended(id, ExitReason::Failed { problem }));
@@ -355,72 +351,24 @@ impl Supervisor {
     }
 
     fn tell(&mut self, id: LifeId, task: Task) {
-        let order = match task {
-            Task::Listen(number, stakes) => match self.shares(&stakes) {
-                Ok(shares) => Order::Listen(number, shares),
+        let order = match &task {
+            Task::Listen(number, stakes) => match self.shares(stakes) {
+                Ok(shares) => Order::Listen(*number, shares),
                 Err(error) => {
-                    tracing::error!(%error, "a worker cannot be given its sockets");
-                    return;
+                    tracing::warn!(%error, "a worker cannot be given its sockets yet");
+                    return self.later.push(Effect::Tell(id, task));
                 }
             },
             Task::Retire => Order::Retire,
             Task::Drain => Order::Drain,
         };
-        let Some(life) = self.lives.get_mut(&id) else { return };
-        if matches!(order, Order::Retire | Order::Drain) {
-            life.leaves = true;
-            self.roster.set_state(id, WorkerState::Draining);
-        }
-        if !life.order(order) {
-            tracing::debug!(worker = life.worker, "an order reached nobody");
-        }
-    }
-
-    /// A life is stuck: others get its CPU and what was on its way to it.
-    fn isolate(&mut self, id: LifeId) {
-        let Some(life) = self.lives.get(&id) else { return };
-        self.stray.extend(life.close_door());
-        self.roster.set_state(id, WorkerState::Stalled);
-        if !life.leaves {
-            self.roster.count_restart(life.worker);
-        }
-        self.schedule(id, thread::lower);
-    }
-
-    fn schedule(&self, id: LifeId, how: fn(ThreadId) -> io::Result<()>) {
-        let Some(thread) = self.lives.get(&id).and_then(|life| life.id.get()) else { return };
-        if let Err(error) = how(*thread) {
-            tracing::warn!(%error, "the scheduling of a stuck worker cannot be changed");
-        }
+        self.crew.order(id, order);
     }
 
     fn release(&mut self, id: LifeId) {
-        let Some(life) = self.lives.get(&id) else { return };
+        let Some(life) = self.crew.get(id) else { return };
         let (worker, connections) = (life.worker, life.release() as u64);
         self.announce(&Event::Released { worker, connections });
-    }
-
-    fn introduce(&mut self, ids: &[LifeId]) {
-        let lives = ids.iter().filter_map(|id| self.lives.get(id));
-        let siblings: Arc<[Sibling]> = lives.map(Life::sibling).collect();
-        for life in self.lives.values() {
-            life.order(Order::Siblings(Arc::clone(&siblings)));
-        }
-        self.roster.set_serving(siblings);
-        self.place_stray();
-    }
-
-    /// Gives connections that nobody has to the lives that have the fewest.
-    fn place_stray(&mut self) {
-        for handed in std::mem::take(&mut self.stray) {
-            let serving = self.lives.values().filter(|life| life.listening);
-            let least = serving.min_by_key(|life| life.stats.connections.get());
-            let kept = match least {
-                Some(life) => life.admit(handed).err(),
-                None => Some(handed),
-            };
-            self.stray.extend(kept);
-        }
     }
 
     fn commit(&mut self) {
@@ -428,15 +376,17 @@ impl Supervisor {
         let Some(next) = asked.and_then(|asked| asked.next.take()) else { return };
         let Next { renewal, listeners, exporter } = *next;
         let Renewal { plan, addresses, metrics, placement, .. } = renewal;
-        self.watch = Watch::new(plan.timeouts.stall, Instant::now());
+        self.watch.set_stall(plan.timeouts.stall);
         self.plan = plan;
         if let Err(error) = listeners.set_modes(&addresses) {
             tracing::error!(%error, "the permissions of a socket's path cannot be changed");
         }
         self.listeners = listeners;
         if let Exporter::Becomes(exporter) = exporter {
-            self.exporter = exporter;
+            let old = std::mem::replace(&mut self.exporter, exporter);
             self.metrics = metrics;
+            // Its end takes a while, and nobody waits for it; without a thread, here.
+            let _ended = std::thread::Builder::new().spawn(move || drop(old));
         }
         self.settle(placement);
     }
@@ -455,23 +405,6 @@ impl Supervisor {
             self.roster.place(&asked.cpus);
         }
         drop(asked.answer.send(answer.map(|()| ticket)));
-    }
-
-    fn note_listening(&mut self, id: LifeId) {
-        if let Some(life) = self.lives.get_mut(&id) {
-            life.listening = true;
-            self.roster.set_state(id, WorkerState::Serving);
-        }
-    }
-
-    /// Waits until the thread of an ended life is gone, before its successor is born.
-    fn bury(&mut self, id: LifeId, reason: &ExitReason) {
-        let Some(life) = self.lives.remove(&id) else { return };
-        if !matches!(reason, ExitReason::Drained { .. }) {
-            self.roster.count_restart(life.worker);
-        }
-        self.stray.extend(life.bury());
-        self.roster.leave(id, reason.to_string());
     }
 
     fn announce(&mut self, event: &Event) {

@@ -44,6 +44,11 @@ impl Watch {
         Self { stall, looked: now, seen: HashMap::new() }
     }
 
+    /// From now on finds stalls of this length.
+    pub(super) fn set_stall(&mut self, stall: Duration) {
+        self.stall = stall;
+    }
+
     /// When to look next.
     pub(super) fn next(&self) -> Instant {
         self.looked + self.period()

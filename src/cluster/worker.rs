@@ -1,5 +1,7 @@
 //! One life of a worker: a thread of its own, from birth to the report of its end.
 
+use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -18,8 +20,10 @@ use crate::server::{
 use crate::stats::{Pulse, WorkerStats};
 use crate::sys::thread::{self as kernel_thread, ThreadId};
 
-/// Orders that may wait for a worker.
-const ORDERS_MAX: usize = 256;
+/// Orders that may wait in a worker's box; those beyond wait with the supervisor.
+const ORDERS_MAX: usize = 64;
+/// Messages for the application that may wait for a worker.
+const POST_MAX: usize = 256;
 /// Connections from siblings that may wait for a worker.
 const DOOR_MAX: usize = 1024;
 
@@ -60,7 +64,10 @@ pub(super) struct Life {
     /// Its thread, known once it runs.
     pub id: Arc<OnceLock<ThreadId>>,
     orders: Sender<Order>,
+    /// What did not fit into its box. Of several that say who serves only the last is kept.
+    backlog: VecDeque<Order>,
     door: Sender<Handed>,
+    post: Sender<Box<dyn Any + Send>>,
     registry: Registry,
     thread: JoinHandle<()>,
 }
@@ -70,6 +77,7 @@ impl Life {
     pub(super) fn start(cradle: Cradle) -> io::Result<Self> {
         let (orders, inbox) = mailbox(ORDERS_MAX);
         let (door, visitors) = mailbox(DOOR_MAX);
+        let (post, letters) = mailbox(POST_MAX);
         let (stats, pulse) = (Arc::<WorkerStats>::default(), Arc::new(Pulse::new()));
         let (id, registry) = (Arc::<OnceLock<ThreadId>>::default(), Registry::default());
         let ends = Ends {
@@ -79,18 +87,44 @@ impl Life {
             id: Arc::clone(&id),
             inbox,
             visitors,
+            letters,
         };
         let worker = cradle.worker;
         let name = format!("corelane-w{worker}");
         let thread = thread::Builder::new().name(name).spawn(move || live(cradle, ends))?;
-        let (listening, leaves) = (false, false);
-        Ok(Self { worker, stats, pulse, listening, leaves, id, orders, door, registry, thread })
+        Ok(Self {
+            worker,
+            stats,
+            pulse,
+            listening: false,
+            leaves: false,
+            id,
+            orders,
+            backlog: VecDeque::new(),
+            door,
+            post,
+            registry,
+            thread,
+        })
     }
 
-    /// Leaves an order. False if it cannot be left: the life has ended, and its report is on the
-    /// way; or it is stuck, and its box is full.
-    pub(super) fn order(&self, order: Order) -> bool {
-        self.orders.send(order).is_ok()
+    /// Leaves an order, behind those that are still to be left.
+    pub(super) fn order(&mut self, order: Order) {
+        if let Order::Siblings(_) = order {
+            self.backlog.retain(|earlier| !matches!(earlier, Order::Siblings(_)));
+        }
+        self.backlog.push_back(order);
+        self.leave_orders();
+    }
+
+    /// Leaves as many of the orders as fit. One that has ended takes none: its report is on the
+    /// way.
+    pub(super) fn leave_orders(&mut self) {
+        while let Some(order) = self.backlog.pop_front() {
+            if let Err(order) = self.orders.send(order) {
+                return self.backlog.push_front(order);
+            }
+        }
     }
 
     /// Sends a connection, which counts here from now on; back if it has ended.
@@ -106,7 +140,7 @@ impl Life {
             stats: Arc::clone(&self.stats),
             pulse: Arc::clone(&self.pulse),
             door: self.door.clone(),
-            orders: self.orders.clone(),
+            post: self.post.clone(),
         }
     }
 
@@ -124,10 +158,11 @@ impl Life {
     /// Waits for the thread, which has reported its end. Returns the connections that were sent to
     /// it and that it has not seen.
     pub(super) fn bury(self) -> Vec<Handed> {
-        let Self { thread, orders, door, stats, .. } = self;
+        let Self { thread, orders, door, post, stats, .. } = self;
         // What it panicked with has been reported.
         let _panic = thread.join();
         while orders.take_back().is_some() {}
+        while post.take_back().is_some() {}
         close(&door, &stats)
     }
 }
@@ -147,6 +182,7 @@ struct Ends {
     id: Arc<OnceLock<ThreadId>>,
     inbox: Receiver<Order>,
     visitors: Receiver<Handed>,
+    letters: Receiver<Box<dyn Any + Send>>,
 }
 
 fn live(cradle: Cradle, ends: Ends) {
@@ -167,7 +203,7 @@ fn live(cradle: Cradle, ends: Ends) {
 
 fn run(cradle: Cradle, ends: Ends) -> Result<Served, End> {
     let Cradle { id, worker, cpu, plan, shares, news } = cradle;
-    let Ends { stats, pulse, registry, inbox, visitors, .. } = ends;
+    let Ends { stats, pulse, registry, inbox, visitors, letters, .. } = ends;
     let options = rt::Options {
         cpu: plan.pinned.then_some(cpu),
         name: format!("worker {worker}"),
@@ -178,9 +214,20 @@ fn run(cradle: Cradle, ends: Ends) -> Result<Served, End> {
     let served = rt::run(&options, move || async move {
         let Plan { factory, limits, timeouts, on_panic, balance, .. } = plan;
         let app = factory();
-        let (orders, door) = (inbox, visitors);
-        let setup =
-            Setup { shares, app, limits, timeouts, on_panic, balance, stats, pulse, orders, door };
+        let (orders, door, post) = (inbox, visitors, letters);
+        let setup = Setup {
+            shares,
+            app,
+            limits,
+            timeouts,
+            on_panic,
+            balance,
+            stats,
+            pulse,
+            orders,
+            door,
+            post,
+        };
         let report = |report| {
             let input = match report {
                 Report::Listening => Input::Listening(id),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::server::{Order, Sibling, siblings};
+use crate::server::{Sibling, siblings};
 
 /// Sends to whoever watches the cluster.
 type Reporter = Rc<dyn Fn(Arc<dyn Any + Send + Sync>)>;
@@ -123,12 +123,9 @@ impl Workers {
 
 /// Leaves a message for a worker.
 pub(super) fn post<M: Any + Send>(sibling: &Sibling, message: M) -> Result<(), SendError<M>> {
-    let Err(Order::Deliver(message)) = sibling.orders.send(Order::Deliver(Box::new(message)))
-    else {
-        return Ok(());
-    };
+    let Err(message) = sibling.post.send(Box::new(message)) else { return Ok(()) };
     let message = *message.downcast().expect("invariant: it is what was sent");
-    let full = !sibling.orders.is_closed();
+    let full = !sibling.post.is_closed();
     Err(if full { SendError::Full(message) } else { SendError::Absent(message) })
 }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,6 +18,11 @@ use super::sibling::Handed;
 use super::tap::Tap;
 use crate::message::{Contained, Handover, Upgraded};
 use crate::net::{Stream, Transport};
+use crate::rt::sleep;
+
+/// How often a sibling is looked for that takes an idle connection, and how long between.
+const HAND_ON_TRIES: u32 = 40;
+const HAND_ON_PAUSE: Duration = Duration::from_millis(5);
 
 /// An open connection, counted as long as this lives.
 pub(super) struct Open {
@@ -125,8 +131,18 @@ async fn hand_on(core: &Core, stream: Stream, fresh: bool) -> Option<Stream> {
         Ok(socket) => socket,
         Err(stream) => return Some(stream),
     };
-    let handed = core.pass_on(Handed { socket, fresh }, u64::MAX);
-    handed.err().and_then(|handed| Stream::new(handed.socket).ok())
+    let mut handed = Handed { socket, fresh };
+    // Nobody is given more than he may hold: there he would be turned away.
+    let most = (core.limits.connections as u64).saturating_sub(1);
+    // All who are idle go at once: a door may be full for a moment, or a sibling busy.
+    for _ in 0..HAND_ON_TRIES {
+        match core.pass_on(handed, most) {
+            Ok(()) => return None,
+            Err(kept) => handed = kept,
+        }
+        sleep(HAND_ON_PAUSE).await;
+    }
+    Stream::new(handed.socket).ok()
 }
 
 /// Whether the wait has failed because the first head did not come in time. While the worker

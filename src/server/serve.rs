@@ -42,6 +42,8 @@ pub(crate) struct Setup {
     pub orders: Receiver<Order>,
     /// Connections from siblings.
     pub door: Receiver<Handed>,
+    /// Messages for the application.
+    pub post: Receiver<Box<dyn Any + Send>>,
 }
 
 /// A listening socket for a worker.
@@ -62,8 +64,6 @@ pub(crate) enum Order {
     Listen(u64, Vec<Share>),
     /// These serve, this worker among them.
     Siblings(Arc<[Sibling]>),
-    /// For the application.
-    Deliver(Box<dyn Any + Send>),
     /// Accept no more, give idle connections to siblings, end what was begun, close.
     Retire,
     /// Accept no more, end what was begun, close.
@@ -93,7 +93,7 @@ pub(crate) struct Served {
 /// # Errors
 /// A listening socket could not be taken.
 pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<Served> {
-    let Setup { orders, door, shares, .. } = setup;
+    let Setup { orders, door, post, shares, .. } = setup;
     let Setup { app, limits, timeouts, on_panic, balance, stats, pulse, .. } = setup;
     let longest = timeouts.drain;
     pulse.name_routes(app.patterns());
@@ -102,6 +102,7 @@ pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<S
     accepting.apply(shares).await?;
     let door = Rc::new(door);
     drop(spawn_local(answer_door(Rc::clone(&core), Rc::clone(&door))));
+    drop(spawn_local(read_post(Rc::clone(&core), post)));
     report(Report::Listening);
     let mode = loop {
         match orders.recv().await {
@@ -110,7 +111,6 @@ pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<S
                 report(Report::Settled(number));
             }
             Order::Siblings(siblings) => core.meet(siblings),
-            Order::Deliver(message) => core.app.deliver(message),
             Order::Retire => break Mode::Retiring,
             Order::Drain => break Mode::Draining,
         }
@@ -183,6 +183,13 @@ async fn answer_door(core: Rc<Core>, door: Rc<Receiver<Handed>>) {
     loop {
         let handed = door.recv().await;
         admit(&core, handed);
+    }
+}
+
+/// Has the application read its messages.
+async fn read_post(core: Rc<Core>, post: Receiver<Box<dyn Any + Send>>) {
+    loop {
+        core.app.deliver(post.recv().await);
     }
 }
 

@@ -1,11 +1,11 @@
 //! The other workers of the cluster, as far as connections are passed among them.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Order;
 use super::core::Core;
 use crate::rt::Sender;
 use crate::stats::{Pulse, WorkerStats};
@@ -24,8 +24,8 @@ pub(crate) struct Sibling {
     pub pulse: Arc<Pulse>,
     /// Where it takes connections from others.
     pub door: Sender<Handed>,
-    /// Where it takes orders, and messages for its application.
-    pub orders: Sender<Order>,
+    /// Where it takes messages for its application.
+    pub post: Sender<Box<dyn Any + Send>>,
 }
 
 thread_local! {

@@ -59,7 +59,7 @@ impl Worker {
         settings(&mut limits, &mut timeouts);
         let stats = Arc::<WorkerStats>::default();
         let (orders, inbox) = mailbox(4);
-        let (_door, visitors) = mailbox(4);
+        let ((_door, visitors), (_post, letters)) = (mailbox(4), mailbox(4));
         let (listening, heard) = mpsc::channel();
         let pulse = Arc::new(Pulse::new());
         let (own, beating) = (Arc::clone(&stats), Arc::clone(&pulse));
@@ -82,6 +82,7 @@ impl Worker {
                     balance: Balance::Least,
                     orders: inbox,
                     door: visitors,
+                    post: letters,
                 };
                 serve(setup, |report| listening.send(report).unwrap_or(())).await
             })

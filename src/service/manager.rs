@@ -48,11 +48,17 @@ impl Manager {
 
     /// All clusters listen.
     pub(super) fn ready(&mut self, status: &str) {
+        if self.stopping {
+            return;
+        }
         self.send(&[State::Ready, State::Status(status), State::MainPid]);
     }
 
     /// The configuration is read again; [`ready`](Self::ready) says that it is over.
     pub(super) fn reloading(&mut self) {
+        if self.stopping {
+            return;
+        }
         self.send(&[State::Reloading, State::Status("reloading")]);
     }
 

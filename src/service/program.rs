@@ -37,6 +37,15 @@ pub(super) struct Program {
     /// Whether messages name the cluster.
     several: bool,
     serving: usize,
+    ending: bool,
+}
+
+/// Why a program has not become what its configuration says.
+enum Refusal {
+    /// It is what it was.
+    Whole(String),
+    /// It has become so in part.
+    Part(String),
 }
 
 struct App {
@@ -78,7 +87,8 @@ impl Program {
         notices: Sender<Notice>,
     ) -> Result<Self, StartError> {
         let (several, apps) = (clusters.len() > 1, Vec::new());
-        let mut program = Self { configuration, notices, apps, started: 0, several, serving: 0 };
+        let mut program =
+            Self { configuration, notices, apps, started: 0, several, serving: 0, ending: false };
         for cluster in clusters {
             let app = program.spawn(cluster)?;
             program.admit(app);
@@ -117,7 +127,8 @@ impl Program {
     }
 
     /// Asks all clusters to end.
-    pub(super) fn drain(&self) {
+    pub(super) fn drain(&mut self) {
+        self.ending = true;
         self.apps.iter().for_each(|app| app.handle.drain());
     }
 
@@ -144,45 +155,52 @@ impl Program {
     /// Reads the configuration again and becomes what it says, as a whole or not at all. Returns
     /// what to tell the operator.
     pub(super) fn reload(&mut self) -> String {
+        if self.ending {
+            return "SIGHUP ignored: the program ends".to_owned();
+        }
         let Some(mut configuration) = self.configuration.take() else {
             return "SIGHUP ignored: this program has no configuration file".to_owned();
         };
-        let outcome = configuration.read().and_then(|wanted| self.become_all(wanted));
-        let told = match outcome {
+        let read = configuration.read().map_err(Refusal::Whole);
+        let told = match read.and_then(|wanted| self.become_all(wanted)) {
             Ok(told) => {
                 configuration.accept();
                 told
             }
-            Err(problem) => format!("not reloaded, everything is as it was:\n{problem}"),
+            Err(Refusal::Whole(problem)) => {
+                format!("not reloaded, everything is as it was:\n{problem}")
+            }
+            Err(Refusal::Part(problem)) => format!("reloaded only in part: {problem}"),
         };
         self.configuration = Some(configuration);
         told
     }
 
     /// First everything that can fail, then what cannot.
-    fn become_all(&mut self, wanted: Vec<Wanted>) -> Result<String, String> {
+    fn become_all(&mut self, wanted: Vec<Wanted>) -> Result<String, Refusal> {
         let (mut fresh, mut prepared, mut names) = (Vec::new(), Vec::new(), Vec::new());
         let mut kept = 0;
         self.several |= wanted.len() > 1;
         for Wanted { cluster, unchanged } in wanted {
             let name = cluster.called().to_owned();
+            let refuse = |error: &dyn std::fmt::Display| Refusal::Whole(format!("{name}: {error}"));
             let known = self.apps.iter().find(|app| !app.dismissed && app.name == name);
             match known {
                 Some(_) if unchanged => kept += 1,
                 Some(app) => {
                     let ready = app.handle.prepare(cluster);
-                    prepared.push(ready.map_err(|error| format!("{name}: {error}"))?);
+                    prepared.push(ready.map_err(|error| refuse(&error))?);
                 }
                 None => {
-                    let app = self.spawn(cluster).map_err(|error| format!("{name}: {error}"))?;
-                    fresh.push(app);
+                    fresh.push(self.spawn(cluster).map_err(|error| refuse(&error))?);
                 }
             }
             names.push(name);
         }
         let (changed, started) = (prepared.len(), fresh.len());
         for ready in prepared {
-            ready.commit().map_err(|error| format!("only in part: {error}"))?;
+            // Only if a life that was ready has ended within this moment.
+            ready.commit().map_err(|error| Refusal::Part(error.to_string()))?;
         }
         for app in fresh {
             self.admit(app);

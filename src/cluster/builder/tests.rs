@@ -133,6 +133,7 @@ fn connect(handle: &ClusterHandle) -> TcpStream {
     let Address::Tcp(address) = handle.addresses()[0] else { panic!("{handle:?}") };
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
     stream
 }
 

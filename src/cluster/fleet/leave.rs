@@ -60,6 +60,11 @@ impl Fleet {
             || self.yielding.iter().any(yields)
     }
 
+    /// Whether the life leaves.
+    pub(super) fn is_leaving(&self, id: LifeId) -> bool {
+        self.leaving.iter().any(|life| life.id == id)
+    }
+
     /// What a life that leaves may be armed on; no longer.
     pub(super) fn take_held(&mut self, id: LifeId) -> Vec<SocketId> {
         let life = self.leaving.iter_mut().find(|life| life.id == id);
