@@ -144,7 +144,16 @@ fn run(args: &[&str], file: Option<&str>, prepare: impl FnOnce(&mut Command)) ->
     }
     let mut command = command(dir.path(), args);
     prepare(&mut command);
-    command.output().unwrap()
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() >= end {
+            child.kill().unwrap();
+            panic!("it does not end: {:?}", child.wait_with_output());
+        }
+        thread::yield_now();
+    }
+    child.wait_with_output().unwrap()
 }
 
 /// Asserts an exit code and one line on stderr, with all of these parts.
