@@ -277,6 +277,11 @@ fn says_who_runs_where_and_runs_there() {
         running.expect(&format!("worker {worker} on CPU {cpu}: listening"));
         expected.insert((format!("corelane-w{worker}"), BTreeSet::from([cpu])));
     }
+    // A worker's helper pins itself, in its own time.
+    let deadline = Instant::now() + PATIENCE;
+    while threads(&running, "corelane-w") != expected && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(threads(&running, "corelane-w"), expected);
     assert_eq!(listening(address), workers);
     assert_eq!(connect(address).peer_addr().unwrap(), address);
