@@ -619,11 +619,11 @@ fn takes_functions_closures_and_eight_arguments() {
 fn prepared() -> App {
     let mut app = App::new();
     let headers = HeaderMap::from_iter([("x-by".parse().unwrap(), HeaderValue::from_static("us"))]);
-    let hello = respond(StatusCode::OK, headers, Bytes::from(b"hello".to_vec()));
+    let hello = respond(StatusCode::OK, headers, b"hello");
     app.try_endpoint(None, "/hello", &hello).unwrap();
     let css =
         HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("text/css"))]);
-    let css = respond(StatusCode::OK, css, Bytes::from_static(b"a{}"));
+    let css = respond(StatusCode::OK, css, b"a{}");
     app.try_endpoint(Some(&[Method::GET, Method::POST]), "/css", &css).unwrap();
     let old = redirect(HeaderValue::from_static("/new"), StatusCode::PERMANENT_REDIRECT);
     app.try_endpoint(None, "/old/:x", &old).unwrap();
@@ -654,6 +654,20 @@ fn serves_prepared_answers_at_once() {
     assert_eq!(error, Ok(()), "an echo answers POST only");
     let error = prepared().try_endpoint(Some(&[Method::GET]), "/hello", &echo()).unwrap_err();
     assert_eq!(error.pattern(), "/hello");
+}
+
+#[test]
+fn the_apps_of_two_workers_share_no_body() {
+    let source = Bytes::from(b"hello".to_vec());
+    let bodies = [(), ()].map(|()| {
+        let mut app = App::new();
+        let hello = respond(StatusCode::OK, HeaderMap::new(), &source);
+        app.try_endpoint(None, "/", &hello).unwrap();
+        let response = answer(&app, request("GET", "/", &[], Body::empty()));
+        response.body().as_whole().unwrap().clone()
+    });
+    let places = bodies.each_ref().map(|body| body.as_ptr());
+    assert!(places[0] != places[1] && places[0] != source.as_ptr(), "{places:?}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Route {
     pub(super) fn add_to(&self, app: &mut App) -> Result<(), PatternError> {
         let endpoint = match &self.action {
             Action::Respond { status, headers, body } => {
-                app::respond(*status, headers.clone(), body.clone())
+                app::respond(*status, headers.clone(), body)
             }
             Action::Redirect { to, status } => app::redirect(to.clone(), *status),
             Action::Echo => app::echo(),

@@ -166,7 +166,6 @@ impl Drop for Bomb {
 }
 
 fn hello() -> App {
-    let body = Bytes::from_static(b"Hello, Cluster!");
     let mut app = App::new()
         .get("/users/:id", async |Path(id): Path<u64>| if id == 7 { "seven" } else { "other" })
         .get("/large", async || "x".repeat(1 << 20))
@@ -211,7 +210,7 @@ fn hello() -> App {
                     io.close().await.unwrap();
                 })
         });
-    let hello = respond(StatusCode::OK, HeaderMap::new(), body);
+    let hello = respond(StatusCode::OK, HeaderMap::new(), b"Hello, Cluster!");
     app.try_endpoint(None, "/", &hello).unwrap();
     app.try_endpoint(Some(&[Method::POST]), "/echo", &echo()).unwrap();
     app
