@@ -12,10 +12,11 @@ use std::task::{Poll, Waker};
 use concurrent_queue::ConcurrentQueue;
 
 use super::Driver;
+use crate::stats::Apart;
 
 /// Wakes one core, from any thread.
 #[derive(Clone)]
-pub(super) struct Notifier(Arc<Bell>);
+pub(super) struct Notifier(Arc<Apart<Bell>>);
 
 /// A socket pair, and not an eventfd: a ring whose operation is woken by an eventfd may not signal
 /// its own eventfd at once, so the kernel defers that by an RCU grace period. A parked core would
@@ -30,7 +31,7 @@ impl Notifier {
     pub(super) fn new() -> io::Result<(Self, Notice)> {
         let (rope, hearing) = UnixStream::pair()?;
         rope.set_nonblocking(true)?;
-        let bell = Arc::new(Bell { rope, rung: AtomicBool::new(false) });
+        let bell = Arc::new(Apart::new(Bell { rope, rung: AtomicBool::new(false) }));
         let notice =
             Notice { bell: Arc::clone(&bell), hearing, heard: Box::new(0), listeners: Vec::new() };
         Ok((Self(bell), notice))
@@ -46,7 +47,7 @@ impl Notifier {
 
 /// The core's side of its notifier.
 pub(super) struct Notice {
-    bell: Arc<Bell>,
+    bell: Arc<Apart<Bell>>,
     hearing: UnixStream,
     /// What the kernel receives into.
     heard: Box<u8>,

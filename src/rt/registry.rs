@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::{Shutdown, shutdown};
 
+use crate::stats::Apart;
+
 /// No socket has this key.
 const NONE: RawFd = -1;
 
@@ -15,7 +17,7 @@ const NONE: RawFd = -1;
 /// or goes elsewhere, all under the lock: what is entered is open, and no number is of another
 /// file. So the lock is taken a few times per connection, and never per request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registry(Arc<Mutex<Entries>>);
+pub(crate) struct Registry(Arc<Apart<Mutex<Entries>>>);
 
 #[derive(Debug, Default)]
 struct Entries {

@@ -2,12 +2,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `apart` | what keeps the lines of one core from another's |
 //! | `counter`, `histogram` | what one thread writes and any thread reads |
 //! | `worker` | all that one worker counts |
 //! | `figures`, `latency` | the same at one moment, as plain data |
 //! | `prometheus` | as text for Prometheus |
 //! | `pulse` | whether a worker moves, and where it stands |
 
+mod apart;
 mod counter;
 mod figures;
 mod histogram;
@@ -16,6 +18,7 @@ mod prometheus;
 mod pulse;
 mod worker;
 
+pub(crate) use apart::Apart;
 pub(crate) use counter::{Counter, Gauge};
 pub use figures::{ClusterStats, Figures, Statuses, WorkerFigures, WorkerState};
 pub(crate) use histogram::Histogram;

@@ -11,7 +11,11 @@ const NOWHERE: usize = usize::MAX;
 ///
 /// It is no periodic beat: a worker that sleeps has none. It says since when the worker has been
 /// busy without a look at its rings, which of a worker that works well is a moment ago.
+///
+/// It is written several times per request, and has its cache lines for itself, as by
+/// [`Apart`](super::Apart).
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Pulse {
     epoch: Instant,
     /// Microseconds since `epoch`, from 1; 0 while it sleeps.
