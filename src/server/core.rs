@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::date::{DATE_LEN, Date};
 use super::exchange::Exchange;
-use super::sibling::Sibling;
+use super::lookout::Lookout;
 use super::{Balance, Limits, OnPanic, Timeouts};
 use crate::app::App;
 use crate::h1::HeadLimits;
@@ -33,8 +33,8 @@ pub(super) struct Core {
     date: Date,
     mode: Cell<Mode>,
     pub balance: Balance,
-    /// All workers that serve, this one among them.
-    pub siblings: RefCell<Arc<[Sibling]>>,
+    /// The other workers that serve.
+    pub lookout: RefCell<Lookout>,
     /// Connections that linger after their last answer.
     pub lingering: Cell<usize>,
     exchanges: RefCell<Vec<Exchange>>,
@@ -96,7 +96,7 @@ impl Core {
             date: Date::new(),
             mode: Cell::new(Mode::Serving),
             balance,
-            siblings: RefCell::new(Arc::new([])),
+            lookout: RefCell::new(Lookout::new()),
             lingering: Cell::new(0),
             exchanges: RefCell::default(),
         })

@@ -11,6 +11,7 @@ mod date;
 mod exchange;
 mod incoming;
 mod linger;
+mod lookout;
 mod outbox;
 mod outgoing;
 mod peer;

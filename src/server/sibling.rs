@@ -4,14 +4,10 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::core::Core;
 use crate::rt::Sender;
 use crate::stats::{Pulse, WorkerStats};
-
-/// A worker that has not looked at its rings for this long is given nothing: it may be stuck.
-const RESPONSIVE_WITHIN: Duration = Duration::from_millis(10);
 
 /// A worker that serves, as the others see it.
 #[derive(Clone)]
@@ -49,17 +45,13 @@ pub(crate) struct Handed {
 impl Core {
     /// Takes note of who serves.
     pub(super) fn meet(&self, siblings: Arc<[Sibling]>) {
-        SIBLINGS.set(Arc::clone(&siblings));
-        self.siblings.replace(siblings);
+        self.lookout.borrow_mut().meet(Arc::clone(&siblings), &self.stats);
+        SIBLINGS.set(siblings);
     }
 
     /// Whether there is anybody to give connections to.
     pub(super) fn has_siblings(&self) -> bool {
-        self.siblings.borrow().iter().any(|sibling| !self.is_self(sibling))
-    }
-
-    fn is_self(&self, sibling: &Sibling) -> bool {
-        Arc::ptr_eq(&sibling.stats, &self.stats)
+        self.lookout.borrow().has_siblings()
     }
 
     /// Gives a connection to the sibling with the fewest, unless that has more than `most` or
@@ -68,15 +60,9 @@ impl Core {
     /// The sibling's gauge is raised before it is told, so that others who look for the least
     /// loaded at the same time see it coming.
     pub(super) fn pass_on(&self, handed: Handed, most: u64) -> Result<(), Handed> {
-        let siblings = self.siblings.borrow();
-        let now = self.driver.with(|driver| driver.now());
-        let awake = |sibling: &&Sibling| {
-            !self.is_self(sibling) && sibling.pulse.busy_for(now) < RESPONSIVE_WITHIN
-        };
-        let least = siblings.iter().filter(awake).min_by_key(|one| one.stats.connections.get());
-        let Some(least) = least.filter(|one| one.stats.connections.get() <= most) else {
-            return Err(handed);
-        };
+        let now = self.now();
+        let mut lookout = self.lookout.borrow_mut();
+        let Some(least) = lookout.least(now, most) else { return Err(handed) };
         least.stats.connections.increment();
         least.door.send(handed).inspect_err(|_| least.stats.connections.decrement())
     }
