@@ -10,6 +10,7 @@ use super::manager::Manager;
 use super::program::{Configuration, Program};
 use super::status::Status;
 use crate::cluster::{self, Cluster, Event};
+use crate::sys::heap;
 use crate::sys::limits;
 use crate::sys::membarrier;
 use crate::sys::signal::{Signal, Signals};
@@ -67,6 +68,7 @@ pub(crate) fn run_all(
         return error.into();
     }
     limits::Limits::raise();
+    heap::keep_memory();
     // Without it, the first time that a worker falls asleep takes longer.
     let _slower = membarrier::register();
     let signals = match Signals::listen() {

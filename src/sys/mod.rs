@@ -1,8 +1,9 @@
-//! What std lacks of Linux: limits, CPU sets, membarrier, the `io_uring` probe, signals, who holds
-//! a listening socket, and what a service manager passes and wants to hear. This room knows nothing
-//! of HTTP and uses no other room.
+//! What std lacks of Linux: limits, the allocator's habits, CPU sets, membarrier, the `io_uring`
+//! probe, signals, who holds a listening socket, and what a service manager passes and wants to
+//! hear. This room knows nothing of HTTP and uses no other room.
 
 pub(crate) mod cpu;
+pub(crate) mod heap;
 pub(crate) mod inherit;
 pub(crate) mod limits;
 pub(crate) mod membarrier;
