@@ -61,6 +61,14 @@ impl BodyDecoder {
         }
     }
 
+    /// How many bytes are still to come, if that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Exact { left } => Some(*left),
+            Kind::Chunked(_) => None,
+        }
+    }
+
     /// The next piece of the body in `input`. Call again with what follows `consumed` until the
     /// piece is `done`; a piece that consumed nothing means that more bytes are needed.
     pub(crate) fn decode(&mut self, input: &[u8]) -> Result<Piece, Refusal> {

@@ -113,9 +113,13 @@ impl Body {
         if let Inner::Whole(bytes) = self.0 {
             return Ok(bytes);
         }
+        if let Inner::Incoming { reader, .. } = &self.0 {
+            reader.want_whole();
+        }
+        let size = self.size().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
         let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
         let Some(second) = self.chunk().await.transpose()? else { return Ok(first) };
-        let mut all = BytesMut::with_capacity(first.len() + second.len());
+        let mut all = BytesMut::with_capacity(size.max(first.len() + second.len()));
         all.extend_from_slice(&first);
         all.extend_from_slice(&second);
         while let Some(chunk) = self.chunk().await.transpose()? {

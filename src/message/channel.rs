@@ -18,6 +18,8 @@ struct Pipe {
     end: Option<Result<(), BodyError>>,
     reader: Option<Waker>,
     feeder: Option<Waker>,
+    /// The reader can do nothing with a part of it.
+    whole: bool,
 }
 
 /// A body whose bytes the connection is still to receive.
@@ -37,6 +39,11 @@ impl Feeder {
     pub(crate) fn wanted(&self) -> bool {
         self.with(|pipe| pipe.chunks.is_empty() && pipe.end.is_none() && pipe.reader.is_some())
             .unwrap_or(false)
+    }
+
+    /// Whether the reader waits for all of it.
+    pub(crate) fn wanted_whole(&self) -> bool {
+        self.with(|pipe| pipe.whole).unwrap_or(false)
     }
 
     /// Has the connection's task woken when another task comes to wait for bytes. A reader within
@@ -93,6 +100,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Says that a part is of no use, so that all may come as one piece.
+    pub(crate) fn want_whole(&self) {
+        self.pipe.borrow_mut().whole = true;
+    }
+
     /// The next bytes; `None` at the end.
     pub(crate) fn poll_chunk(
         &mut self,

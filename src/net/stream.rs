@@ -96,6 +96,15 @@ impl Transport for Stream {
         self.driver.with(|core| core.poll_receive(self.key, cx, input))
     }
 
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.driver.with(|core| core.poll_fill(self.key, cx, into, most))
+    }
+
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,

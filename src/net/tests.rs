@@ -16,6 +16,7 @@ use crate::rt::{
 };
 
 mod adversity;
+mod filling;
 mod listening;
 mod releasing;
 mod watched;

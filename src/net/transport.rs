@@ -54,6 +54,16 @@ pub(crate) trait Transport {
         input: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>>;
 
+    /// Receives at most so many bytes straight into `into`, behind what it holds; 0 when the peer
+    /// has ended. Call it again with the same arguments until it is ready: until then `into` is
+    /// lent, and empty.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>>;
+
     /// Sends all of `output` and leaves it empty, with its memory. `idle` is how long a piece may
     /// make no progress. Call it again until it is ready.
     fn poll_send(

@@ -10,7 +10,6 @@ use io_uring::types::{Fd, Timespec};
 use io_uring::{opcode, types};
 use slab::Slab;
 
-use super::DeadlineKind;
 use super::deadline::{Deadlines, Millis};
 use super::executor::Options;
 use super::mailbox::Notice;
@@ -19,6 +18,7 @@ use super::quarantine::Quarantine;
 use super::registry::Registry;
 use super::ring::{Buffers, Completion, Queue, Wait};
 use super::timer::Timers;
+use super::{DeadlineKind, block};
 use crate::stats::WorkerStats;
 
 /// Input buffers kept for the next socket that receives.
@@ -38,7 +38,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Core {
     // The order matters: the ring goes before the memory that it knows of.
     pub(super) queue: Queue,
-    pub(super) buffers: Buffers,
+    pub(super) small: Buffers,
+    pub(super) large: Buffers,
     pub(super) sockets: Slab<Socket>,
     pub(super) sends: Slab<Send>,
     pub(super) accepts: Slab<Accept>,
@@ -70,10 +71,12 @@ impl Core {
     /// For the calling thread, which it hears by `notice`.
     pub(super) fn new(notice: Notice, options: &Options) -> io::Result<Self> {
         let queue = Queue::new()?;
-        let buffers = Buffers::register(&queue.submitter()?)?;
+        let small = Buffers::small(&queue.submitter()?)?;
+        let large = Buffers::large(&queue.submitter()?)?;
         let mut core = Self {
             queue,
-            buffers,
+            small,
+            large,
             sockets: Slab::new(),
             sends: Slab::new(),
             accepts: Slab::new(),
@@ -131,6 +134,9 @@ impl Core {
 
     /// Keeps an input buffer for the next socket.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if block::is(&buffer) {
+            return block::put(buffer);
+        }
         let worth = (1..=SPARE_BYTES_MAX).contains(&buffer.capacity());
         if worth && self.spare.len() < SPARE_MAX {
             buffer.clear();
@@ -300,7 +306,8 @@ impl Core {
         }
         // A handle that user code has leaked keeps the tables for ever, but not these.
         self.queue.close();
-        self.buffers.close();
+        self.small.close();
+        self.large.close();
         // Before the first descriptor is closed.
         self.registry.clear();
         self.quarantine.check();
@@ -334,8 +341,10 @@ impl Core {
     fn leak(&mut self) {
         std::mem::forget(std::mem::take(&mut self.sends));
         std::mem::forget(std::mem::take(&mut self.reads));
+        self.sockets.iter_mut().for_each(|(_, socket)| socket.leak_lent());
         self.notice.leak();
-        self.buffers.leak();
+        self.small.leak();
+        self.large.leak();
     }
 }
 

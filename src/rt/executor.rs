@@ -14,6 +14,7 @@ use glommio::io::BufferedFile;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::block;
 use super::driver::Driver;
 use super::fault::Fault;
 use super::registry::Registry;
@@ -91,6 +92,7 @@ where
     // glommio panics where io_uring is refused.
     let made = catch_unwind(|| make(options));
     let executor = made.map_err(|payload| End::Start(Fault::from_payload(&*payload).message))??;
+    let _blocks = block::keep();
     let driver = Driver::new(options).map_err(|error| End::Start(error.to_string()))?;
     let tasks = Tasks::new(Rc::clone(&driver));
     let installed = driver.install();

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod allocation;
+mod block;
 mod blocking;
 mod core;
 mod deadline;
@@ -24,6 +25,9 @@ mod timer;
 
 #[cfg(test)]
 pub(crate) use allocation::allocations;
+#[cfg(test)]
+pub(crate) use block::blocks_kept;
+pub(crate) use block::{WORTH_KEEPING, share};
 pub use blocking::{BlockingError, spawn_blocking};
 pub(crate) use core::Core as Tables;
 pub(crate) use deadline::Kind as DeadlineKind;

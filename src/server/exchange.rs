@@ -131,9 +131,24 @@ impl Line {
         input: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
         let received = std::task::ready!(self.stream.poll_receive(cx, input))?;
+        Poll::Ready(Ok(self.count(received)))
+    }
+
+    /// Receives at most so many bytes straight into `into`, and counts it.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let received = std::task::ready!(self.stream.poll_fill(cx, into, most))?;
+        Poll::Ready(Ok(self.count(received)))
+    }
+
+    fn count(&mut self, received: usize) -> usize {
         self.received = self.core.now();
         self.core.stats.bytes_received.add(received as u64);
-        Poll::Ready(Ok(received))
+        received
     }
 }
 

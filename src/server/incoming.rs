@@ -10,6 +10,7 @@ use super::outbox::Outbox;
 use crate::h1::{BodyDecoder, BodyLength, CONTINUE, Decoded, Refusal};
 use crate::message::{Body, BodyError, Feeder, channel};
 use crate::net::{Output, Transport};
+use crate::rt::{WORTH_KEEPING, share};
 
 /// Bytes received and not consumed yet.
 #[derive(Default)]
@@ -29,6 +30,19 @@ impl Input {
         self.start == self.bytes.len()
     }
 
+    /// Consumes the next `len` bytes. Where most of the memory is theirs it goes with them;
+    /// otherwise they are copied.
+    fn split(&mut self, len: usize) -> Bytes {
+        let (start, end) = (self.start, self.start + len);
+        if len < WORTH_KEEPING || self.bytes.len() - end > len / 4 {
+            self.start = end;
+            return Bytes::copy_from_slice(&self.bytes[start..end]);
+        }
+        let rest = self.bytes[end..].to_vec();
+        self.start = 0;
+        share(std::mem::replace(&mut self.bytes, rest)).slice(start..end)
+    }
+
     /// Drops what has been consumed, to make room.
     pub(super) fn compact(&mut self) {
         self.bytes.drain(..self.start);
@@ -43,7 +57,14 @@ pub(super) struct Incoming {
     expects_continue: bool,
     waiting: bool,
     failed: bool,
+    /// A large body whose reader waits for all of it: so far.
+    gathered: Option<Vec<u8>>,
 }
+
+/// A body of which so much is still to come is received straight into its own memory, in bytes.
+const GATHERED_MIN: u64 = 128 * 1024;
+/// Its memory is taken at once, on the client's word: up to this size, in bytes.
+const GATHERED_MAX: u64 = 16 * 1024 * 1024;
 
 impl Incoming {
     /// The body of a request: whole if it has arrived, else fed as it arrives.
@@ -61,13 +82,18 @@ impl Incoming {
         if let Some(size) = size.and_then(|size| usize::try_from(size).ok())
             && input.rest().len() >= size
         {
-            let whole = Bytes::copy_from_slice(&input.rest()[..size]);
-            input.start += size;
-            return Ok((whole.into(), None));
+            return Ok((input.split(size).into(), None));
         }
         let (feeder, reader) = channel();
         let expects_continue = head.expects_continue && input.is_empty();
-        let incoming = Self { feeder, decoder, expects_continue, waiting: false, failed: false };
+        let incoming = Self {
+            feeder,
+            decoder,
+            expects_continue,
+            waiting: false,
+            failed: false,
+            gathered: None,
+        };
         Ok((Body::incoming(reader, size), Some(incoming)))
     }
 
@@ -90,7 +116,7 @@ impl Incoming {
         outbox: &mut Outbox,
     ) -> Poll<()> {
         loop {
-            if self.decode(input, true) {
+            if self.gathers(input) || self.decode(input, true) {
                 return Poll::Ready(());
             }
             if std::mem::take(&mut self.expects_continue) {
@@ -103,8 +129,7 @@ impl Incoming {
             if !std::mem::replace(&mut self.waiting, true) {
                 line.stream.arm(line.core.waits.body_idle);
             }
-            input.compact();
-            let received = ready!(line.poll_receive(cx, &mut input.bytes));
+            let received = ready!(self.poll_receive(cx, line, input));
             self.waiting = false;
             match received {
                 Ok(1..) => {}
@@ -118,6 +143,48 @@ impl Incoming {
                 }
             }
         }
+    }
+
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        line: &mut Line,
+        input: &mut Input,
+    ) -> Poll<io::Result<usize>> {
+        let Some(gathered) = &mut self.gathered else {
+            input.compact();
+            return line.poll_receive(cx, &mut input.bytes);
+        };
+        let left = self.decoder.left().and_then(|left| usize::try_from(left).ok());
+        let received = ready!(line.poll_fill(cx, gathered, left.unwrap_or(0)))?;
+        let new = gathered.len() - received;
+        // Of a body of known length every byte is payload.
+        let _payload = self.decoder.decode(&gathered[new..]);
+        Poll::Ready(Ok(received))
+    }
+
+    /// Whether the body is gathered, and complete: then it has been handed on.
+    fn gathers(&mut self, input: &mut Input) -> bool {
+        if self.gathered.is_none() {
+            let left = self.decoder.left().filter(|_| self.feeder.wanted_whole());
+            let Some(left) = left.filter(|left| (GATHERED_MIN..=GATHERED_MAX).contains(left))
+            else {
+                return false;
+            };
+            let mut gathered = Vec::with_capacity(usize::try_from(left).unwrap_or(0));
+            let arrived = input.rest();
+            if let Ok(piece) = self.decoder.decode(arrived) {
+                gathered.extend_from_slice(&arrived[piece.payload]);
+                input.start += piece.consumed;
+            }
+            self.gathered = Some(gathered);
+        }
+        if !self.decoder.is_done() {
+            return false;
+        }
+        self.feeder.push(self.gathered.take().unwrap_or_default().into());
+        self.feeder.end(Ok(()));
+        true
     }
 
     /// Decodes up to the next payload. False if more bytes are needed.
@@ -134,12 +201,14 @@ impl Incoming {
                     return true;
                 }
             };
-            let payload = &input.rest()[piece.payload.clone()];
-            let handed = feed && !payload.is_empty();
+            let handed = feed && !piece.payload.is_empty();
             if handed {
-                self.feeder.push(Bytes::copy_from_slice(payload));
+                input.start += piece.payload.start;
+                self.feeder.push(input.split(piece.payload.len()));
+                input.start += piece.consumed - piece.payload.end;
+            } else {
+                input.start += piece.consumed;
             }
-            input.start += piece.consumed;
             if piece.done {
                 self.feeder.end(Ok(()));
             }

@@ -195,6 +195,7 @@ fn hello() -> App {
             Response::new(Body::stream(futures_lite::stream::iter(chunks)))
         })
         .post("/length", async |body: Bytes| body.len().to_string())
+        .post("/mirror", async |body: Bytes| body)
         .post("/ignore", async |_request: Request| "ignored")
         .get("/upgrade", async || {
             Response::empty(StatusCode::OK)
@@ -309,6 +310,34 @@ fn reads_bodies_with_a_length_and_in_chunks() {
     let echoed =
         worker.ask(&format!("POST /echo HTTP/1.1\r\nContent-Length: 900000\r\n{CLOSE}{big}"));
     assert!(echoed.ends_with(&big));
+}
+
+#[test]
+fn large_bodies_follow_one_another_whole_whoever_reads_them() {
+    let worker = Worker::with(hello, |limits, _| limits.body_bytes = 4 << 20);
+    let mut stream = worker.connect();
+    // About a block, about what is gathered, and more; each kind behind each.
+    for size in [100, 65_536, 69_632, 200_000, 1 << 20, 65_536, 3 << 20, 1, 1 << 20, 2 << 20] {
+        for path in ["/length", "/echo", "/mirror"] {
+            let body: String = "abcdefghijklmnopqrstuvw".chars().cycle().take(size).collect();
+            let request =
+                format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n");
+            let mut writer = stream.try_clone().unwrap();
+            let sent = body.clone();
+            let writing = std::thread::spawn(move || {
+                // The next request comes with the end of the body.
+                let next = "GET /users/7 HTTP/1.1\r\nHost: h\r\n\r\n";
+                writer.write_all((request + &sent + next).as_bytes()).unwrap();
+            });
+            let expected = if path == "/length" { size.to_string() } else { body };
+            let got = answer(&mut stream);
+            let (head, got) = got.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "{size} to {path}: {head}");
+            assert!(got == expected, "{size} bytes to {path}: {} came back", got.len());
+            assert!(answer(&mut stream).ends_with("seven"), "behind {size} to {path}");
+            writing.join().unwrap();
+        }
+    }
 }
 
 #[test]
@@ -458,8 +487,11 @@ fn a_head_that_does_not_come_gets_408() {
 #[test]
 fn a_body_that_does_not_come_gets_408() {
     let worker = Worker::with(hello, |_, timeouts| timeouts.body_idle = Duration::from_millis(80));
-    let answer = worker.ask("POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    for size in [9, 1_000_000] {
+        let head = format!("POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: {size}");
+        let answer = worker.ask(&format!("{head}\r\n\r\nhalf"));
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
 }
 
 #[test]

@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
 
+use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 use io_uring::{opcode, types};
 
 use super::{Token, wait};
+use crate::rt::block::WORTH_KEEPING;
 use crate::rt::core::Core;
 use crate::rt::deadline;
-use crate::rt::ring::{Buffers, Completion};
+use crate::rt::ring::Completion;
 
-/// What may arrive for a socket that nobody reads, in bytes; then its receive is cancelled until
-/// somebody does.
+/// A socket that nobody reads, and that has so many bytes to be read, receives no more of them
+/// until somebody does.
 const INPUT_MAX: usize = 64 * 1024;
 
 /// Names a socket of the driver.
@@ -32,14 +34,35 @@ enum Receive {
     Armed,
     /// Until somebody reads again.
     Cancelling,
-    /// So that the socket can go elsewhere.
-    Releasing,
+    /// Until somebody says how it goes on: otherwise, or elsewhere.
+    Stopping,
+    /// Once, into memory of the reader's.
+    Filling,
+}
+
+/// How a receive takes its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Portion {
+    /// Again and again, into small buffers.
+    Small,
+    /// Once, into a large one: of a socket that has received in bulk, and may do so again. It is
+    /// left to the reader where the rest goes.
+    Large,
+}
+
+/// Memory that a reader has lent, for the next bytes to be received straight into it.
+struct Lent {
+    memory: Vec<u8>,
+    /// How much of it was in use before.
+    before: usize,
 }
 
 /// See the [module](self). It goes when its handle is dropped and the kernel has let go of it.
 pub(in crate::rt) struct Socket {
     fd: OwnedFd,
     input: Vec<u8>,
+    /// While it is filling, and after that until somebody looks.
+    lent: Option<Box<Lent>>,
     /// Who waits to receive.
     pub reader: Option<Waker>,
     /// Operations that the kernel has not finished: the receive, and sends.
@@ -50,12 +73,40 @@ pub(in crate::rt) struct Socket {
     eof: bool,
     held: bool,
     pub expired: bool,
+    /// How the receive takes its bytes that is under way, or was last.
+    portion: Portion,
+    /// And the next one.
+    next: Portion,
 }
 
 impl Socket {
     /// The descriptor, as operations name it.
     pub(in crate::rt) fn fd(&self) -> Fd {
         Fd(self.fd.as_raw_fd())
+    }
+
+    /// What the reader finds: bytes or the end, an error, or that it has waited for too long.
+    fn state(&mut self) -> Option<io::Result<()>> {
+        if !self.input.is_empty() || self.eof {
+            return Some(Ok(()));
+        }
+        if self.error != 0 {
+            return Some(Err(io::Error::from_raw_os_error(self.error)));
+        }
+        std::mem::take(&mut self.expired).then(|| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Keeps what has been received into lent memory that its owner does not ask for any more.
+    fn keep_lent(&mut self) {
+        if let Some(mut lent) = self.lent.take_if(|_| self.receive != Receive::Filling) {
+            debug_assert!(self.input.is_empty(), "nothing is received beside it");
+            self.input = lent.memory.split_off(lent.before);
+        }
+    }
+
+    /// Gives up lent memory that the kernel may still write into.
+    pub(in crate::rt) fn leak_lent(&mut self) {
+        std::mem::forget(self.lent.take());
     }
 
     /// Whether there is something for the reader: bytes, the end, an error.
@@ -71,6 +122,7 @@ impl Core {
         let socket = Socket {
             fd,
             input: Vec::new(),
+            lent: None,
             reader: None,
             in_flight: 0,
             deadline: deadline::NONE,
@@ -79,6 +131,8 @@ impl Core {
             eof: false,
             held: true,
             expired: false,
+            portion: Portion::Small,
+            next: Portion::Small,
         };
         let key = SocketKey(key_of(self.sockets.insert(socket)));
         self.registry.enter(key.0, &self.sockets[key.0 as usize].fd);
@@ -91,7 +145,15 @@ impl Core {
 
     fn receive(&mut self, key: SocketKey) -> io::Result<()> {
         let socket = &mut self.sockets[key.0 as usize];
-        let entry = opcode::RecvMulti::new(socket.fd(), Buffers::GROUP).build();
+        socket.portion = std::mem::replace(&mut socket.next, Portion::Small);
+        let entry = match socket.portion {
+            Portion::Small => opcode::RecvMulti::new(socket.fd(), self.small.group()).build(),
+            Portion::Large => {
+                // As much as the buffer holds.
+                let once = opcode::Recv::new(socket.fd(), std::ptr::null_mut(), 0);
+                once.buf_group(self.large.group()).build().flags(Flags::BUFFER_SELECT)
+            }
+        };
         socket.receive = Receive::Armed;
         socket.in_flight += 1;
         // SAFETY: receives into the ring's own buffers; the descriptor is closed after the last
@@ -112,15 +174,9 @@ impl Core {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = &mut self.sockets[key.0 as usize];
-        if !socket.input.is_empty() || socket.eof {
-            return Poll::Ready(Ok(()));
-        }
-        if socket.error != 0 {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(socket.error)));
-        }
-        if socket.expired {
-            socket.expired = false;
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        socket.keep_lent();
+        if let Some(state) = socket.state() {
+            return Poll::Ready(state);
         }
         wait(&mut socket.reader, cx, &mut self.garbage.wakers);
         if socket.receive == Receive::Idle {
@@ -130,10 +186,76 @@ impl Core {
         Poll::Pending
     }
 
+    /// Receives at most so many bytes straight into `into`, behind what it holds; 0 at the end.
+    /// Meanwhile `into` is lent to the socket. What arrives when nobody asks any more is there for
+    /// the next who receives.
+    pub(crate) fn poll_fill(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let socket = &mut self.sockets[key.0 as usize];
+        socket.next = Portion::Large;
+        if let Some(lent) = socket.lent.take_if(|_| socket.receive != Receive::Filling) {
+            *into = lent.memory;
+            if into.len() > lent.before {
+                return Poll::Ready(Ok(into.len() - lent.before));
+            }
+        }
+        if let Some(state) = socket.state() {
+            state?;
+            let taken = socket.input.len().min(most);
+            into.extend_from_slice(&socket.input[..taken]);
+            socket.input.drain(..taken);
+            if socket.input.is_empty() {
+                let emptied = std::mem::take(&mut socket.input);
+                self.recycle(emptied);
+            }
+            return Poll::Ready(Ok(taken));
+        }
+        wait(&mut socket.reader, cx, &mut self.garbage.wakers);
+        match socket.receive {
+            Receive::Idle => {
+                self.alive()?;
+                self.fill(key, std::mem::take(into), most)?;
+            }
+            Receive::Armed => {
+                socket.receive = Receive::Stopping;
+                self.cancel(Token::Socket(key.0));
+            }
+            Receive::Cancelling => socket.receive = Receive::Stopping,
+            Receive::Stopping | Receive::Filling => {}
+        }
+        Poll::Pending
+    }
+
+    fn fill(&mut self, key: SocketKey, mut memory: Vec<u8>, most: usize) -> io::Result<()> {
+        memory.reserve(most);
+        let before = memory.len();
+        let start = memory.spare_capacity_mut().as_mut_ptr().cast();
+        let socket = &mut self.sockets[key.0 as usize];
+        let entry = opcode::Recv::new(socket.fd(), start, length_of(most)).build();
+        socket.lent = Some(Box::new(Lent { memory, before }));
+        socket.receive = Receive::Filling;
+        socket.in_flight += 1;
+        // SAFETY: the memory is on the heap, has room for `most` bytes, and belongs to the socket,
+        // which neither changes nor frees it before the completion; the descriptor is closed later.
+        let pushed = unsafe { self.push(entry, Token::Socket(key.0)) };
+        if pushed.is_err() {
+            let socket = &mut self.sockets[key.0 as usize];
+            socket.receive = Receive::Idle;
+            socket.in_flight -= 1;
+        }
+        pushed
+    }
+
     /// Whether the connection has failed: ready with the error, pending otherwise. Bytes and the
     /// end, which may be that of one direction only, stay where they are.
     pub(crate) fn poll_failure(&mut self, key: SocketKey, cx: &mut Context<'_>) -> Poll<io::Error> {
         let socket = &mut self.sockets[key.0 as usize];
+        socket.keep_lent();
         if socket.error != 0 {
             return Poll::Ready(io::Error::from_raw_os_error(socket.error));
         }
@@ -170,7 +292,7 @@ impl Core {
         self.take_bytes(key, completion);
         let socket = &mut self.sockets[key as usize];
         if !completion.more() {
-            if socket.receive == Receive::Releasing {
+            if matches!(socket.receive, Receive::Stopping | Receive::Filling) {
                 self.woken.extend(socket.reader.take());
             }
             socket.receive = Receive::Idle;
@@ -180,7 +302,10 @@ impl Core {
             None => socket.eof |= completion.result == 0,
             Some(libc::ENOBUFS) => {
                 self.stats.shortages.increment();
-                self.buffers.grow();
+                match socket.portion {
+                    Portion::Small => self.small.grow(),
+                    Portion::Large => self.large.grow(),
+                }
             }
             // Cancelled by us, or interrupted: the next reader starts it again.
             Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
@@ -190,16 +315,37 @@ impl Core {
     }
 
     fn take_bytes(&mut self, key: u32, completion: Completion) {
-        let Some(buffer) = completion.buffer() else { return };
         let socket = &mut self.sockets[key as usize];
-        if socket.held && completion.result > 0 {
-            if socket.input.capacity() == 0 {
-                socket.input = self.spare.pop().unwrap_or_default();
-            }
-            let bytes = self.buffers.bytes(buffer, completion.result.unsigned_abs() as usize);
-            socket.input.extend_from_slice(bytes);
+        let len = completion.result.max(0).unsigned_abs() as usize;
+        if let Some(lent) = socket.lent.as_mut().filter(|_| socket.receive == Receive::Filling) {
+            assert!(len <= lent.memory.capacity() - lent.before, "invariant: as much as was asked");
+            // SAFETY: in bounds by the assertion, and the kernel wrote `len` bytes.
+            unsafe { lent.memory.set_len(lent.before + len) };
+            return;
         }
-        self.buffers.give_back(buffer);
+        let Some(buffer) = completion.buffer() else { return };
+        let buffers = match socket.portion {
+            Portion::Small => &mut self.small,
+            Portion::Large => &mut self.large,
+        };
+        if !socket.held || len == 0 {
+            return buffers.give_back(buffer);
+        }
+        let block = socket.portion == Portion::Large && len >= WORTH_KEEPING;
+        if block && socket.input.is_empty() {
+            let block = buffers.take(buffer, len);
+            let emptied = std::mem::replace(&mut socket.input, block);
+            socket.next = Portion::Large;
+            return self.recycle(emptied);
+        }
+        if socket.input.capacity() == 0 {
+            socket.input = self.spare.pop().unwrap_or_default();
+        }
+        socket.input.extend_from_slice(buffers.bytes(buffer, len));
+        if socket.input.len() >= WORTH_KEEPING {
+            socket.next = Portion::Large;
+        }
+        buffers.give_back(buffer);
     }
 
     fn after_receive(&mut self, key: u32) {
@@ -211,9 +357,9 @@ impl Core {
         if socket.is_settled() {
             self.woken.extend(socket.reader.take());
         }
-        let full = socket.input.len() >= INPUT_MAX;
+        let bulk = socket.input.len() >= WORTH_KEEPING;
         match socket.receive {
-            Receive::Armed if full => {
+            Receive::Armed if bulk => {
                 socket.receive = Receive::Cancelling;
                 self.cancel(Token::Socket(key));
             }
@@ -277,19 +423,19 @@ impl Core {
         cx: &mut Context<'_>,
     ) -> Poll<Option<OwnedFd>> {
         let Some(socket) = self.sockets.get_mut(key.0 as usize) else { return Poll::Ready(None) };
-        let busy = socket.is_settled() || socket.expired;
+        let busy = socket.is_settled() || socket.expired || socket.lent.is_some();
         let sending = socket.in_flight > u32::from(socket.receive != Receive::Idle);
         match socket.receive {
             Receive::Idle if busy || sending => Poll::Ready(None),
             Receive::Idle => Poll::Ready(Some(self.release(key))),
-            Receive::Releasing if busy => {
+            Receive::Stopping if busy => {
                 socket.receive = Receive::Cancelling;
                 Poll::Ready(None)
             }
             _ if busy || sending => Poll::Ready(None),
             receive => {
                 wait(&mut socket.reader, cx, &mut self.garbage.wakers);
-                socket.receive = Receive::Releasing;
+                socket.receive = Receive::Stopping;
                 if receive == Receive::Armed {
                     self.cancel(Token::Socket(key.0));
                 }
@@ -339,7 +485,10 @@ impl Core {
         if socket.held || socket.in_flight > 0 {
             return;
         }
-        let socket = self.remove_socket(key);
+        let mut socket = self.remove_socket(key);
+        if let Some(lent) = socket.lent.take() {
+            self.quarantine.take(lent.memory);
+        }
         if self.ended {
             return;
         }
@@ -351,6 +500,11 @@ impl Core {
             drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
         }
     }
+}
+
+/// As an operation names it.
+fn length_of(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// A table's index as a key.
