@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncBufRead, AsyncRead, AsyncWrite};
+use socket2::{SockAddr, Socket, Type};
 
 use super::{Output, Transport};
-use crate::rt::{DeadlineKind, Driver, SendKey, SocketKey};
+use crate::rt::{ConnectKey, DeadlineKind, Driver, SendKey, SocketKey};
 
 /// The most that one write takes over, in bytes.
 const WRITE_MAX: usize = 64 * 1024;
@@ -28,6 +29,29 @@ pub(crate) struct Stream {
     ahead: Option<Box<Ahead>>,
 }
 
+/// A connection that is being made, and is given up when this goes.
+struct Attempt {
+    driver: Rc<Driver>,
+    key: Option<ConnectKey>,
+}
+
+impl Attempt {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
+        let Some(key) = self.key else { return Poll::Ready(Err(io::ErrorKind::Other.into())) };
+        let connected = ready!(self.driver.with(|core| core.poll_connected(key, cx)));
+        self.key = None;
+        Poll::Ready(connected)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.driver.with(|core| core.forget_connect(key));
+        }
+    }
+}
+
 struct Ahead {
     input: Vec<u8>,
     start: usize,
@@ -41,6 +65,31 @@ impl Stream {
         let driver = Driver::current();
         let key = driver.with(|core| core.adopt(socket))?;
         Ok(Self { driver, key, sending: None, ahead: None })
+    }
+
+    /// Connects to `address`, TCP or Unix, without delay for small sends. Dropping the future gives
+    /// the attempt up.
+    ///
+    /// # Errors
+    /// What connecting failed with; `TimedOut` if it took longer than `within`.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only loadgen connects"))]
+    pub(crate) async fn connect(address: &SockAddr, within: DeadlineKind) -> io::Result<Self> {
+        let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+        if !address.is_unix() {
+            socket.set_tcp_nodelay(true)?;
+        }
+        let driver = Driver::current();
+        let key = driver.with(|core| core.connect(socket.into(), address.clone(), within))?;
+        let mut attempt = Attempt { driver, key: Some(key) };
+        Self::new(poll_fn(|cx| attempt.poll(cx)).await?)
+    }
+
+    /// Closes by a reset: what has not been received yet is lost, and no port is kept busy in
+    /// `TIME_WAIT`. For whoever has all that it asked for.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only loadgen connects"))]
+    pub(crate) fn reset(self) {
+        // Where it cannot be asked for, the connection closes in the ordinary way.
+        let _closes_in_order = self.driver.with(|core| core.reset_at_close(self.key));
     }
 
     /// The address of the other end; `None` for a Unix socket.

@@ -16,6 +16,7 @@ use crate::rt::{
 };
 
 mod adversity;
+mod connecting;
 mod filling;
 mod listening;
 mod releasing;

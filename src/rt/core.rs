@@ -13,7 +13,7 @@ use slab::Slab;
 use super::deadline::{Deadlines, Millis};
 use super::executor::Options;
 use super::mailbox::Notice;
-use super::op::{Accept, Payload, Read, Send, Socket, Token};
+use super::op::{Accept, Connect, Payload, Read, Send, Socket, Token};
 use super::quarantine::Quarantine;
 use super::registry::Registry;
 use super::ring::{Buffers, Completion, Queue, Wait};
@@ -44,6 +44,7 @@ pub(crate) struct Core {
     pub(super) sends: Slab<Send>,
     pub(super) accepts: Slab<Accept>,
     pub(super) reads: Slab<Read>,
+    pub(super) connects: Slab<Connect>,
     pub(super) notice: Notice,
     alarm: Box<Timespec>,
     alarm_due: Option<Instant>,
@@ -81,6 +82,7 @@ impl Core {
             sends: Slab::new(),
             accepts: Slab::new(),
             reads: Slab::new(),
+            connects: Slab::new(),
             notice,
             alarm: Box::new(Timespec::new()),
             alarm_due: None,
@@ -213,6 +215,7 @@ impl Core {
             match Token::unpack(owner) {
                 Token::Socket(key) => self.socket_expired(key),
                 Token::Send(key) => self.send_expired(key),
+                Token::Connect(key) => self.connect_expired(key),
                 other => tracing::error!(?other, "a deadline that nobody owns"),
             }
         }
@@ -228,6 +231,7 @@ impl Core {
             Token::Send(key) => self.sent(key, completion),
             Token::Accept(key) => self.accepted(key, completion),
             Token::Read(key) => self.read_done(key, completion),
+            Token::Connect(key) => self.connected(key, completion),
             Token::Notice => self.noticed(),
             Token::Alarm if completion.errno() == Some(libc::ECANCELED) => {}
             Token::Alarm => self.alarm_due = None,
@@ -316,6 +320,7 @@ impl Core {
             _sends: std::mem::take(&mut self.sends),
             _accepts: std::mem::take(&mut self.accepts),
             _reads: std::mem::take(&mut self.reads),
+            _connects: std::mem::take(&mut self.connects),
             _timers: std::mem::take(&mut self.timers),
             _woken: std::mem::take(&mut self.woken),
             _garbage: std::mem::take(&mut self.garbage),
@@ -342,6 +347,7 @@ impl Core {
         std::mem::forget(std::mem::take(&mut self.sends));
         std::mem::forget(std::mem::take(&mut self.reads));
         self.sockets.iter_mut().for_each(|(_, socket)| socket.leak_lent());
+        std::mem::forget(std::mem::take(&mut self.connects));
         self.notice.leak();
         self.small.leak();
         self.large.leak();
@@ -369,6 +375,7 @@ pub(super) struct Remains {
     _sends: Slab<Send>,
     _accepts: Slab<Accept>,
     _reads: Slab<Read>,
+    _connects: Slab<Connect>,
     _timers: Timers,
     _woken: Vec<Waker>,
     _garbage: Garbage,
@@ -404,6 +411,11 @@ impl Core {
     /// How many sockets, sends, listeners and reads there are.
     pub(crate) fn census(&self) -> (usize, usize, usize, usize) {
         (self.sockets.len(), self.sends.len(), self.accepts.len(), self.reads.len())
+    }
+
+    /// How many connections are being made.
+    pub(crate) fn connecting(&self) -> usize {
+        self.connects.len()
     }
 
     /// How many operations have their last completion still to come.

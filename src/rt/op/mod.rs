@@ -5,6 +5,7 @@
 //! leaves the entry behind as an orphan, which goes when the kernel has let go of it.
 
 mod accept;
+mod connect;
 mod read;
 mod send;
 mod socket;
@@ -13,6 +14,8 @@ mod waiter;
 
 pub(super) use accept::Accept;
 pub(crate) use accept::{AcceptKey, Accepted, Arming};
+pub(super) use connect::Connect;
+pub(crate) use connect::ConnectKey;
 pub(super) use read::Read;
 pub(crate) use read::ReadKey;
 pub(super) use send::Send;

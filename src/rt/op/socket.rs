@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use io_uring::squeue::Flags;
 use io_uring::types::Fd;
@@ -405,6 +406,13 @@ impl Core {
     pub(crate) fn peer_addr(&self, key: SocketKey) -> io::Result<Option<SocketAddr>> {
         let address = rustix::net::getpeername(&self.sockets[key.0 as usize].fd)?;
         Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
+    }
+
+    /// Has the socket's close reset the connection: the other end is told at once that nothing more
+    /// will be read or sent, and no port lingers in `TIME_WAIT`.
+    pub(crate) fn reset_at_close(&self, key: SocketKey) -> io::Result<()> {
+        let fd = &self.sockets[key.0 as usize].fd;
+        Ok(rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO))?)
     }
 
     /// Ends the sending side.

@@ -16,6 +16,8 @@ pub(in crate::rt) enum Token {
     Accept(u32),
     /// A file read.
     Read(u32),
+    /// A connection that is being made.
+    Connect(u32),
     /// The receive from the bell by which other threads wake this core.
     Notice,
     /// The timeout that ends a park.
@@ -36,6 +38,7 @@ impl Token {
             Self::Notice => (5, 0),
             Self::Alarm => (6, 0),
             Self::Tick => (7, 0),
+            Self::Connect(key) => (8, key),
         };
         (kind << KEY_BITS) | u64::from(key)
     }
@@ -52,6 +55,7 @@ impl Token {
             5 => Self::Notice,
             6 => Self::Alarm,
             7 => Self::Tick,
+            8 => Self::Connect(key),
             _ => Self::Unobserved,
         }
     }
@@ -72,6 +76,8 @@ mod tests {
             Token::Read(3),
             Token::Notice,
             Token::Alarm,
+            Token::Tick,
+            Token::Connect(4),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
