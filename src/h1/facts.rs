@@ -23,7 +23,7 @@ pub(super) struct Facts<'a> {
 
 /// The transfer codings named so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Coding {
+pub(super) enum Coding {
     #[default]
     Absent,
     Unknown,
@@ -33,10 +33,10 @@ enum Coding {
 
 /// The `Connection` options that matter here.
 #[derive(Debug, Default)]
-struct Connection {
-    close: bool,
-    keep_alive: bool,
-    upgrade: bool,
+pub(super) struct Connection {
+    pub close: bool,
+    pub keep_alive: bool,
+    pub upgrade: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl<'a> Facts<'a> {
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.note_connection(value);
+                self.connection.note(value);
                 Ok(())
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value),
@@ -97,15 +97,6 @@ impl<'a> Facts<'a> {
             self.coding = self.coding.followed_by(element)?;
             Ok(())
         })
-    }
-
-    /// RFC 9110, 7.6.1: "Connection options are case-insensitive." Unknown ones are for others.
-    fn note_connection(&mut self, value: &[u8]) {
-        for option in elements(value) {
-            self.connection.close |= option.eq_ignore_ascii_case(b"close");
-            self.connection.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            self.connection.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-        }
     }
 
     /// RFC 9110, 10.1.1: "The Expect field value is case-insensitive."
@@ -216,10 +207,21 @@ impl<'a> Facts<'a> {
     }
 }
 
+impl Connection {
+    /// RFC 9110, 7.6.1: "Connection options are case-insensitive." Unknown ones are for others.
+    pub(super) fn note(&mut self, value: &[u8]) {
+        for option in elements(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+    }
+}
+
 impl Coding {
     /// RFC 9112, 6.1: "A sender MUST NOT apply the chunked transfer coding more than once", and
     /// 6.3: chunked must be "the final encoding".
-    fn followed_by(self, element: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn followed_by(self, element: &[u8]) -> Result<Self, Refusal> {
         let end = memchr::memchr(b';', element).unwrap_or(element.len());
         let name = trim(&element[..end]);
         if !is_token(name) {

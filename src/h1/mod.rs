@@ -5,6 +5,8 @@
 //! connection survives it, and writes the answer's head with [`encode_head`]. Once its buffers are
 //! warm, none of this allocates.
 //!
+//! The other way round, a client feeds what it receives to a [`ReplyDecoder`].
+//!
 //! One rule stands above the others: whatever two parties could read in two ways is refused, with
 //! a [`Refusal`] that names the rule. Nothing is repaired or guessed at.
 
@@ -16,6 +18,8 @@ mod encode;
 mod facts;
 mod head;
 mod refusal;
+#[cfg(feature = "cli")]
+mod reply;
 mod request_line;
 mod syntax;
 mod target;
@@ -23,8 +27,12 @@ mod target;
 mod tests;
 mod trailer;
 
+#[cfg(feature = "cli")]
+pub(crate) use answer::AskedMethod;
 pub(crate) use answer::{After, AnswerLength, Asked, Framing};
 pub(crate) use body::{BodyDecoder, BodyLength};
 pub(crate) use encode::{CONTINUE, LAST_CHUNK, encode_chunk, encode_head, encode_refusal};
 pub(crate) use head::{Decoded, HeadDecoder, HeadLimits};
 pub(crate) use refusal::Refusal;
+#[cfg(feature = "cli")]
+pub(crate) use reply::ReplyDecoder;

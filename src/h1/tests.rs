@@ -3,6 +3,8 @@
 mod answers;
 mod arbitrary;
 mod heads;
+#[cfg(feature = "cli")]
+mod replies;
 
 use std::fmt::Write;
 
