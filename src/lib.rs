@@ -15,6 +15,8 @@ mod cluster;
 #[cfg(feature = "cli")]
 mod config;
 mod h1;
+#[cfg(feature = "cli")]
+mod loadgen;
 mod message;
 mod net;
 mod restart;
