@@ -12,3 +12,5 @@ pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod thread;
 pub(crate) mod uring;
+#[cfg(feature = "cli")]
+pub(crate) mod usage;
