@@ -29,3 +29,4 @@ mod tests;
 
 pub(crate) use error::ConfigError;
 pub(crate) use model::{AppConfig, Config};
+pub(crate) use unit::duration;

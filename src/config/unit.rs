@@ -1,5 +1,7 @@
 //! Numbers with units: `"10s"`, `"16KiB"`.
 
+use std::time::Duration;
+
 use super::reader::nearest;
 
 /// A kind of quantity, and the units it is written in.
@@ -49,6 +51,14 @@ pub(super) const SIZE: Unit = Unit {
     ],
     shown: &[("B", 1), ("KiB", KIB), ("MiB", MIB), ("GiB", GIB)],
 };
+
+/// Reads a duration as configuration files write it: `10s`.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    DURATION.parse(text).map(Duration::from_millis)
+}
 
 impl Unit {
     /// Reads a whole number and its unit, without white space: `10s`.
