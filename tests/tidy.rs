@@ -56,6 +56,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("httparse", &["h1"]),
     ("matchit", &["app"]),
     ("clap", &["cli"]),
+    ("indicatif", &["cli"]),
     ("toml", &["config", "cli"]),
 ];
 

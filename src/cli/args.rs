@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::bench::Options;
 use crate::cluster::{Address, Instances};
 
 const LISTEN_HELP: &str =
@@ -38,6 +39,8 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Load a server and measure its latency.
+    Bench(Box<Options>),
 }
 
 /// What the command line changes of a file with a single app.

@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::args::{Command, Verb};
 use super::exit::{Code, Failure};
-use super::{check, run};
+use super::{bench, check, run};
 
 /// Runs the program that the command line asks for.
 #[must_use]
@@ -20,6 +20,7 @@ pub fn main() -> ExitCode {
         None => run::run(None, command.overrides),
         Some(Verb::Run { file, overrides }) => run::run(file.as_deref(), overrides),
         Some(Verb::Check { file, json }) => check::check(&file, json),
+        Some(Verb::Bench(options)) => bench::bench(&options),
     };
     done.unwrap_or_else(|failure| report(&failure))
 }

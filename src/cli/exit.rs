@@ -1,9 +1,11 @@
 //! How the program ends.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::loadgen::{RunError, UrlError};
 
 /// What the program exits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +30,48 @@ pub(crate) enum Failure {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The command line is wrong, in a way that only shows together with the configuration.
+    /// The command line is wrong, in a way that only shows in its context.
     #[error("{problem}\nhint: {hint}")]
     Usage {
         /// What is wrong.
         problem: String,
         /// What to do.
         hint: &'static str,
+    },
+    /// A server has no address.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// A server could not be loaded.
+    #[error("{error}\nhint: {hint}")]
+    Load {
+        /// What is wrong.
+        error: RunError,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A server was loaded, and nothing came of it.
+    #[error("no request to {target} succeeded{failed}")]
+    NoSuccess {
+        /// Which server.
+        target: String,
+        /// The errors, by kind; empty if there were none.
+        failed: String,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {error}", .path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The program could not be set up.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        error: io::Error,
     },
     /// The result could not be written.
     #[error("cannot write to stdout: {0}")]
@@ -45,8 +82,12 @@ impl Failure {
     /// What to exit with.
     pub(super) fn code(&self) -> Code {
         match self {
-            Self::Config(_) | Self::Usage { .. } => Code::Usage,
-            Self::Output(_) => Code::Failed,
+            Self::Config(_) | Self::Usage { .. } | Self::Url(_) => Code::Usage,
+            Self::Load { .. }
+            | Self::NoSuccess { .. }
+            | Self::File { .. }
+            | Self::System { .. }
+            | Self::Output(_) => Code::Failed,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr; `exit` lists what the program exits with.
 
 mod args;
+mod bench;
 mod check;
 mod entry;
 mod exit;
