@@ -6,6 +6,7 @@
 
 mod accept;
 mod connect;
+mod fill;
 mod read;
 mod send;
 mod socket;

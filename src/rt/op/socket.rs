@@ -10,6 +10,7 @@ use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 use io_uring::{opcode, types};
 
+use super::fill::Lent;
 use super::{Token, wait};
 use crate::rt::block::WORTH_KEEPING;
 use crate::rt::core::Core;
@@ -30,7 +31,7 @@ impl SocketKey {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receive {
+pub(super) enum Receive {
     Idle,
     Armed,
     /// Until somebody reads again.
@@ -43,7 +44,7 @@ enum Receive {
 
 /// How a receive takes its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Portion {
+pub(super) enum Portion {
     /// Again and again, into small buffers.
     Small,
     /// Once, into a large one: of a socket that has received in bulk, and may do so again. It is
@@ -51,33 +52,26 @@ enum Portion {
     Large,
 }
 
-/// Memory that a reader has lent, for the next bytes to be received straight into it.
-struct Lent {
-    memory: Vec<u8>,
-    /// How much of it was in use before.
-    before: usize,
-}
-
 /// See the [module](self). It goes when its handle is dropped and the kernel has let go of it.
 pub(in crate::rt) struct Socket {
     fd: OwnedFd,
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// While it is filling, and after that until somebody looks.
-    lent: Option<Box<Lent>>,
+    pub(super) lent: Option<Box<Lent>>,
     /// Who waits to receive.
     pub reader: Option<Waker>,
     /// Operations that the kernel has not finished: the receive, and sends.
     pub in_flight: u32,
     pub deadline: u32,
     error: i32,
-    receive: Receive,
+    pub(super) receive: Receive,
     eof: bool,
     held: bool,
     pub expired: bool,
     /// How the receive takes its bytes that is under way, or was last.
     portion: Portion,
     /// And the next one.
-    next: Portion,
+    pub(super) next: Portion,
 }
 
 impl Socket {
@@ -87,7 +81,7 @@ impl Socket {
     }
 
     /// What the reader finds: bytes or the end, an error, or that it has waited for too long.
-    fn state(&mut self) -> Option<io::Result<()>> {
+    pub(super) fn state(&mut self) -> Option<io::Result<()>> {
         if !self.input.is_empty() || self.eof {
             return Some(Ok(()));
         }
@@ -95,19 +89,6 @@ impl Socket {
             return Some(Err(io::Error::from_raw_os_error(self.error)));
         }
         std::mem::take(&mut self.expired).then(|| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    /// Keeps what has been received into lent memory that its owner does not ask for any more.
-    fn keep_lent(&mut self) {
-        if let Some(mut lent) = self.lent.take_if(|_| self.receive != Receive::Filling) {
-            debug_assert!(self.input.is_empty(), "nothing is received beside it");
-            self.input = lent.memory.split_off(lent.before);
-        }
-    }
-
-    /// Gives up lent memory that the kernel may still write into.
-    pub(in crate::rt) fn leak_lent(&mut self) {
-        std::mem::forget(self.lent.take());
     }
 
     /// Whether there is something for the reader: bytes, the end, an error.
@@ -187,71 +168,6 @@ impl Core {
         Poll::Pending
     }
 
-    /// Receives at most so many bytes straight into `into`, behind what it holds; 0 at the end.
-    /// Meanwhile `into` is lent to the socket. What arrives when nobody asks any more is there for
-    /// the next who receives.
-    pub(crate) fn poll_fill(
-        &mut self,
-        key: SocketKey,
-        cx: &mut Context<'_>,
-        into: &mut Vec<u8>,
-        most: usize,
-    ) -> Poll<io::Result<usize>> {
-        let socket = &mut self.sockets[key.0 as usize];
-        socket.next = Portion::Large;
-        if let Some(lent) = socket.lent.take_if(|_| socket.receive != Receive::Filling) {
-            *into = lent.memory;
-            if into.len() > lent.before {
-                return Poll::Ready(Ok(into.len() - lent.before));
-            }
-        }
-        if let Some(state) = socket.state() {
-            state?;
-            let taken = socket.input.len().min(most);
-            into.extend_from_slice(&socket.input[..taken]);
-            socket.input.drain(..taken);
-            if socket.input.is_empty() {
-                let emptied = std::mem::take(&mut socket.input);
-                self.recycle(emptied);
-            }
-            return Poll::Ready(Ok(taken));
-        }
-        wait(&mut socket.reader, cx, &mut self.garbage.wakers);
-        match socket.receive {
-            Receive::Idle => {
-                self.alive()?;
-                self.fill(key, std::mem::take(into), most)?;
-            }
-            Receive::Armed => {
-                socket.receive = Receive::Stopping;
-                self.cancel(Token::Socket(key.0));
-            }
-            Receive::Cancelling => socket.receive = Receive::Stopping,
-            Receive::Stopping | Receive::Filling => {}
-        }
-        Poll::Pending
-    }
-
-    fn fill(&mut self, key: SocketKey, mut memory: Vec<u8>, most: usize) -> io::Result<()> {
-        memory.reserve(most);
-        let before = memory.len();
-        let start = memory.spare_capacity_mut().as_mut_ptr().cast();
-        let socket = &mut self.sockets[key.0 as usize];
-        let entry = opcode::Recv::new(socket.fd(), start, length_of(most)).build();
-        socket.lent = Some(Box::new(Lent { memory, before }));
-        socket.receive = Receive::Filling;
-        socket.in_flight += 1;
-        // SAFETY: the memory is on the heap, has room for `most` bytes, and belongs to the socket,
-        // which neither changes nor frees it before the completion; the descriptor is closed later.
-        let pushed = unsafe { self.push(entry, Token::Socket(key.0)) };
-        if pushed.is_err() {
-            let socket = &mut self.sockets[key.0 as usize];
-            socket.receive = Receive::Idle;
-            socket.in_flight -= 1;
-        }
-        pushed
-    }
-
     /// Whether the connection has failed: ready with the error, pending otherwise. Bytes and the
     /// end, which may be that of one direction only, stay where they are.
     pub(crate) fn poll_failure(&mut self, key: SocketKey, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -319,10 +235,7 @@ impl Core {
         let socket = &mut self.sockets[key as usize];
         let len = completion.result.max(0).unsigned_abs() as usize;
         if let Some(lent) = socket.lent.as_mut().filter(|_| socket.receive == Receive::Filling) {
-            assert!(len <= lent.memory.capacity() - lent.before, "invariant: as much as was asked");
-            // SAFETY: in bounds by the assertion, and the kernel wrote `len` bytes.
-            unsafe { lent.memory.set_len(lent.before + len) };
-            return;
+            return lent.filled(len);
         }
         let Some(buffer) = completion.buffer() else { return };
         let buffers = match socket.portion {
@@ -508,11 +421,6 @@ impl Core {
             drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
         }
     }
-}
-
-/// As an operation names it.
-fn length_of(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// A table's index as a key.
