@@ -15,6 +15,9 @@ mod cluster;
 #[cfg(feature = "cli")]
 mod config;
 mod h1;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 #[cfg(feature = "cli")]
 mod loadgen;
 mod message;

@@ -40,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["restart", "app", "server", "cluster", "control", "service"]),
     ("manager", &["sys", "stats", "rt", "restart", "net", "message", "app", "server", "control"]),
     ("loadgen", &["sys", "stats", "rt", "net", "message", "h1"]),
+    ("internals", &["stats", "message", "h1", "app", "server"]),
     (
         "cli",
         &[

@@ -301,6 +301,12 @@ impl App {
         routes.get(number).or_else(fallback).map(|pattern| &**pattern)
     }
 
+    /// How the router alone is measured: whether this path has a route.
+    #[cfg(feature = "internals")]
+    pub(crate) fn has(&self, path: &str) -> bool {
+        std::hint::black_box(self.table.find(path)).is_some()
+    }
+
     /// Answers a request. Allocates nothing but the future of a handler. Says to `pulse` whose code
     /// it calls, and leaves it to the caller to say that it is over.
     pub(crate) fn call(&self, request: Request, pulse: &Pulse) -> Call {

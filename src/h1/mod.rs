@@ -27,7 +27,7 @@ mod target;
 mod tests;
 mod trailer;
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "internals"))]
 pub(crate) use answer::AskedMethod;
 pub(crate) use answer::{After, AnswerLength, Asked, Framing};
 pub(crate) use body::{BodyDecoder, BodyLength};

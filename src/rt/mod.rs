@@ -32,6 +32,8 @@ pub use blocking::{BlockingError, spawn_blocking};
 pub(crate) use core::Core as Tables;
 pub(crate) use deadline::Kind as DeadlineKind;
 pub(crate) use driver::Driver;
+#[cfg(feature = "internals")]
+pub(crate) use driver::Installed;
 pub(crate) use executor::{End, Options, run};
 pub(crate) use fault::Fault;
 pub use file::File;

@@ -5,6 +5,9 @@
 //! read), works it off, hands the outcome back and waits for the next job. The core keeps a pool of
 //! them, so a busy connection allocates nothing, and an idle one holds none.
 
+#[cfg(feature = "internals")]
+mod rehearsal;
+
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -25,6 +28,8 @@ use crate::h1::{
 };
 use crate::message::{Handover, Head, Peer, Request, Response};
 use crate::net::{Stream, Transport};
+#[cfg(feature = "internals")]
+pub(crate) use rehearsal::Rehearsal;
 
 /// Answers are sent when so many bytes of them have been queued, pipelined or not.
 const OUTPUT_MAX: usize = 64 * 1024;

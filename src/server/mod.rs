@@ -22,6 +22,8 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "internals")]
+pub(crate) use exchange::Rehearsal;
 pub(crate) use serve::{Order, Report, Served, Setup, Share, serve};
 pub use settings::{Balance, Limits, OnPanic, Timeouts};
 pub(crate) use sibling::{Handed, Sibling, siblings};
