@@ -1,5 +1,8 @@
 //! JSON, in and out.
 
+use std::cell::Cell;
+
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::HeaderValue;
 use serde::Serialize;
@@ -55,15 +58,66 @@ fn is_json(content_type: &str) -> bool {
     subtype == "json" || subtype.ends_with("+json")
 }
 
+/// The memory that JSON is written into is kept for the next answer up to this size, in bytes.
+const SCRATCH_KEPT_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Writes JSON into memory that has grown for the answers before it, and copies that once: growing
+/// anew each time would copy more, and ask for memory several times. A `Serialize` that comes back
+/// here finds no scratch, and grows its own.
+fn write<T: Serialize>(value: &T) -> serde_json::Result<Bytes> {
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    serde_json::to_writer(&mut scratch, value)?;
+    if scratch.len() > SCRATCH_KEPT_MAX {
+        return Ok(scratch.into());
+    }
+    let bytes = Bytes::copy_from_slice(&scratch);
+    scratch.shrink_to(SCRATCH_KEPT_MAX);
+    SCRATCH.set(scratch);
+    Ok(bytes)
+}
+
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         const JSON: HeaderValue = HeaderValue::from_static("application/json");
-        match serde_json::to_vec(&self.0) {
+        match write(&self.0) {
             Ok(bytes) => Response::new(bytes).with_content_type(JSON),
             Err(error) => {
                 let message = format!("the answer could not be written as JSON: {error}");
                 Rejection::bug(message).into_response()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes JSON while it is written as JSON.
+    struct Nested;
+
+    impl Serialize for Nested {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let inner = write(&[1, 2]).map_err(serde::ser::Error::custom)?;
+            serializer.serialize_bytes(&inner)
+        }
+    }
+
+    #[test]
+    fn answers_do_not_show_what_was_written_before_them() {
+        let long = "x".repeat(SCRATCH_KEPT_MAX);
+        for _ in 0..2 {
+            assert_eq!(write(&"a longer one").unwrap(), "\"a longer one\"");
+            assert_eq!(write(&7).unwrap(), "7");
+            assert_eq!(write(&Nested).unwrap(), "[91,49,44,50,93]");
+            assert_eq!(write(&(1, Nested)).unwrap(), "[1,[91,49,44,50,93]]");
+            assert_eq!(write(&long).unwrap(), format!("\"{long}\""));
+            assert!(SCRATCH.take().capacity() <= SCRATCH_KEPT_MAX);
         }
     }
 }
