@@ -255,6 +255,10 @@ struct Parameter<'a> {
 
 impl<'a> Parameter<'a> {
     fn decode(name: &'a str, value: &'a str) -> Result<Self, Misfit> {
+        // Nearly none has an escape, and then there is nothing to decode or to check again.
+        if !value.as_bytes().contains(&b'%') {
+            return Ok(Self { name, value: Cow::Borrowed(value) });
+        }
         let decoded = if escapes_are_whole(value) {
             percent_decode_str(value).decode_utf8().map_err(|_| "is not UTF-8")
         } else {
