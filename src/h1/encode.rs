@@ -34,8 +34,10 @@ pub(crate) fn encode_head(
     if let Some(content_type) = response.default_content_type() {
         encode_field(out, b"Content-Type", content_type.as_bytes());
     }
-    let headers = response.headers();
-    for (name, value) in headers {
+    let mut dated = false;
+    for (name, value) in response.headers() {
+        // Comparing is cheaper than asking the map, which hashes the name.
+        dated |= *name == header::DATE;
         if *name != header::CONTENT_LENGTH
             && *name != header::TRANSFER_ENCODING
             && *name != header::CONNECTION
@@ -43,7 +45,7 @@ pub(crate) fn encode_head(
             encode_field(out, name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    if headers.is_empty() || !headers.contains_key(header::DATE) {
+    if !dated {
         encode_field(out, b"Date", date);
     }
     match framing.length {
