@@ -200,9 +200,11 @@ impl Dialogue {
 
     /// The loop: a head, its answer, the next head; until nothing more has been received.
     async fn converse(&mut self, line: &mut Line, mut armed: bool) -> End {
+        let mut served = false;
         loop {
             let decoded = match self.decode_head(line) {
                 Ok(Some(decoded)) => decoded,
+                Ok(None) if served && self.input.is_empty() => return self.pause(line).await,
                 Ok(None) => match self.receive_more(line, &mut armed).await {
                     None => continue,
                     Some(end) => return end,
@@ -211,7 +213,7 @@ impl Dialogue {
             };
             line.core.stats.requests.increment();
             self.input.start += decoded.consumed;
-            armed = false;
+            (armed, served) = (false, true);
             let end = match poll_fn(|cx| Poll::Ready(self.answer_now(cx, line, &decoded))).await {
                 Now::Queued if !self.is_full(line) => None,
                 Now::Queued => self.flush(line).await.err().map(|_| End::Close),
@@ -230,6 +232,11 @@ impl Dialogue {
         self.decoder.decode(self.input.rest(), &line.core.head_limits, head)
     }
 
+    /// Sends what is queued, before the next request is waited for.
+    async fn pause(&mut self, line: &mut Line) -> End {
+        self.flush(line).await.map_or(End::Close, |()| End::Idle)
+    }
+
     /// Sends what is queued, then receives more of a head. `armed` says that its deadline is
     /// running.
     async fn receive_more(&mut self, line: &mut Line, armed: &mut bool) -> Option<End> {
@@ -237,9 +244,6 @@ impl Dialogue {
             return Some(End::Close);
         }
         let begun = !self.input.is_empty();
-        if !begun && self.input.start > 0 {
-            return Some(End::Idle);
-        }
         if begun && !std::mem::replace(armed, true) {
             line.stream.arm(line.core.waits.header);
         }

@@ -1,6 +1,7 @@
 //! The body of a request, from the socket to whoever reads it.
 
 use std::io;
+use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -30,17 +31,17 @@ impl Input {
         self.start == self.bytes.len()
     }
 
-    /// Consumes the next `len` bytes. Where most of the memory is theirs it goes with them;
-    /// otherwise they are copied.
-    fn split(&mut self, len: usize) -> Bytes {
-        let (start, end) = (self.start, self.start + len);
-        if len < WORTH_KEEPING || self.bytes.len() - end > len / 4 {
-            self.start = end;
-            return Bytes::copy_from_slice(&self.bytes[start..end]);
+    /// Consumes so many bytes and returns those of them that are `payload`: a copy, unless they are
+    /// many and nothing is behind them. Then their memory goes along.
+    fn take(&mut self, payload: Range<usize>, consumed: usize) -> Bytes {
+        if payload.len() >= WORTH_KEEPING && consumed == self.rest().len() {
+            let bytes = share(std::mem::take(&mut self.bytes));
+            let start = std::mem::take(&mut self.start);
+            return bytes.slice(start + payload.start..start + payload.end);
         }
-        let rest = self.bytes[end..].to_vec();
-        self.start = 0;
-        share(std::mem::replace(&mut self.bytes, rest)).slice(start..end)
+        let bytes = Bytes::copy_from_slice(&self.rest()[payload]);
+        self.start += consumed;
+        bytes
     }
 
     /// Drops what has been consumed, to make room.
@@ -82,7 +83,7 @@ impl Incoming {
         if let Some(size) = size.and_then(|size| usize::try_from(size).ok())
             && input.rest().len() >= size
         {
-            return Ok((input.split(size).into(), None));
+            return Ok((input.take(0..size, size).into(), None));
         }
         let (feeder, reader) = channel();
         let expects_continue = head.expects_continue && input.is_empty();
@@ -203,9 +204,7 @@ impl Incoming {
             };
             let handed = feed && !piece.payload.is_empty();
             if handed {
-                input.start += piece.payload.start;
-                self.feeder.push(input.split(piece.payload.len()));
-                input.start += piece.consumed - piece.payload.end;
+                self.feeder.push(input.take(piece.payload, piece.consumed));
             } else {
                 input.start += piece.consumed;
             }
@@ -253,5 +252,32 @@ impl Incoming {
     fn skip(&mut self, input: &mut Input) -> bool {
         while !self.failed && !self.decoder.is_done() && self.decode(input, false) {}
         !self.failed && self.decoder.is_done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_piece_is_not_copied_if_nothing_is_behind_it() {
+        const LARGE: usize = WORTH_KEEPING;
+        // Bytes before the piece, in it, consumed behind it, and left.
+        for (start, length, end, left, copied) in [
+            (10, LARGE, 0, 0, false),
+            (0, LARGE, 2, 0, false),
+            (10, LARGE, 2, 1, true),
+            (10, LARGE - 1, 0, 0, true),
+        ] {
+            let mut bytes = vec![b'h'; start];
+            bytes.resize(start + length, b'p');
+            bytes.resize(start + length + end + left, b't');
+            let memory = bytes.as_ptr().wrapping_add(start);
+            let mut input = Input { bytes, start };
+            let piece = input.take(0..length, length + end);
+            assert_eq!((piece.len(), piece.iter().all(|byte| *byte == b'p')), (length, true));
+            assert_eq!(piece.as_ptr() != memory, copied, "{length} bytes, {left} left");
+            assert_eq!(input.rest(), vec![b't'; left]);
+        }
     }
 }

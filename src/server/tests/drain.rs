@@ -85,3 +85,26 @@ fn an_upgraded_connection_goes_on_until_it_is_cut() {
     assert_eq!(rest(&mut stream), "still here");
     assert_eq!(worker.join(), Served { cut: 1 });
 }
+
+#[test]
+fn a_connection_is_idle_after_a_large_body() {
+    let late = || {
+        hello().post("/late", async |body: Body| {
+            // Until then it collects, and becomes one large piece.
+            rt::sleep(SLOW).await;
+            body.collect()
+                .await
+                .map_or_else(|error| error.to_string(), |body| body.len().to_string())
+        })
+    };
+    for path in ["/late", "/length"] {
+        let mut worker = Worker::new(late);
+        let mut stream = worker.connect();
+        let body = "x".repeat(40_000);
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Length: 40000\r\n{HOST}");
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        assert!(answer(&mut stream).ends_with("\r\n\r\n40000"));
+        assert_eq!(worker.drain(), Served { cut: 0 }, "{path}");
+        assert_eq!(rest(&mut stream), "");
+    }
+}
