@@ -1,0 +1,46 @@
+//! corelane as a library.
+
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use corelane::{App, Cluster, Json, Limits, Path, Restart, spawn_local};
+use peers::{BODY_MAX, HELLO, Listing, ROUTES, pattern};
+
+fn app() -> App {
+    let mut app = App::new()
+        .get("/", async || HELLO)
+        .post("/echo", async |body: Bytes| body)
+        .get("/die", die);
+    for resource in 0..ROUTES {
+        // Express's way to write a parameter.
+        let path = pattern(resource).replace('{', ":").replace('}', "");
+        let listing = async move |Path((id, count)): Path<(u64, usize)>| {
+            Json(Listing::new(resource, id, count))
+        };
+        app = app.get(&path, listing);
+    }
+    app
+}
+
+/// Has a task of the worker panic, which ends the worker.
+async fn die() -> &'static str {
+    drop(spawn_local(async { panic!("on purpose") }));
+    "the worker ends"
+}
+
+fn main() -> ExitCode {
+    let (port, workers) = match peers::arguments() {
+        Ok(arguments) => arguments,
+        Err(wrong) => return wrong,
+    };
+    let mut limits = Limits::default();
+    limits.body_bytes = BODY_MAX as u64;
+    let exit = Cluster::new(app)
+        .listen(format!("127.0.0.1:{port}"))
+        .instances(workers)
+        .limits(limits)
+        // Twenty deaths in a row are asked for, and none is to wait.
+        .restart(Restart::unlimited())
+        .run();
+    std::process::Termination::report(exit)
+}

@@ -1,0 +1,100 @@
+//! Whether all give the same answers, before any is measured.
+
+use std::io;
+
+use peers::{BYTES, HELLO, JSON, Listing, TEXT};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::contender::Contender;
+use crate::failure::Failure;
+use crate::launch::{Stop, interrupted};
+use crate::load;
+use crate::note;
+use crate::results::{Check, Results};
+use crate::server::Server;
+use crate::workload::{Ask, Kind, Load, Workload};
+use crate::workshop::Shop;
+
+/// How much larger than the smallest head any other may be.
+const HEAD_BYTES_APART: usize = 40;
+const PIPELINED: usize = 16;
+
+/// Checks every contender. One that answers otherwise is left out, because nothing that is measured
+/// of it could be compared.
+pub(crate) fn all(shop: &mut Shop, results: &mut Results, stop: &Stop) -> Result<(), Failure> {
+    for contender in shop.contenders() {
+        if interrupted(stop) {
+            return Ok(());
+        }
+        let checked = Server::start(contender, 1, shop)
+            .and_then(|server| check(contender, &server).map_err(|error| server.failed(error)));
+        match checked {
+            Ok(check) => results.checks.push(check),
+            Err(failure) => shop.leave_out(contender, failure.to_string()),
+        }
+    }
+    let heads = results.checks.iter().map(|check| check.head_bytes);
+    let (least, most) = (heads.clone().min().unwrap_or(0), heads.max().unwrap_or(0));
+    if most - least > HEAD_BYTES_APART {
+        let what = format!("heads of {least} to {most} bytes are not alike");
+        return Err(Failure::Contender { name: "check", what });
+    }
+    note(&format!("{} answer alike, heads of {least} to {most} bytes", results.checks.len()));
+    Ok(())
+}
+
+fn check(contender: Contender, server: &Server) -> io::Result<Check> {
+    let head_bytes = hello(server)?;
+    let mut right = vec!["hello".to_owned(), "keep-alive".to_owned()];
+    pipelined(server)?;
+    right.push("pipelining".to_owned());
+    for workload in Workload::all().iter().filter(|it| it.applies(contender)) {
+        let Kind::Load(Load { ask, .. }) = workload.kind else { continue };
+        match ask {
+            Ask::Hello => continue,
+            Ask::Listing { items } => listing(server, items)?,
+            Ask::Echo { bytes } => echo(server, bytes)?,
+        }
+        right.push(workload.id.clone());
+    }
+    Ok(Check { contender: contender.name().to_owned(), head_bytes, right })
+}
+
+/// Asks twice over one connection; returns the size of the head.
+fn hello(server: &Server) -> io::Result<usize> {
+    let mut client = Client::connect(server.address())?;
+    let first = client.hello()?;
+    first.must(first.header("content-type") == TEXT, "the type")?;
+    first.must(first.header("date").ends_with("GMT"), "the date")?;
+    client.hello()?;
+    Ok(first.head_bytes)
+}
+
+fn pipelined(server: &Server) -> io::Result<()> {
+    let mut client = Client::connect(server.address())?;
+    for _ in 0..PIPELINED {
+        client.send("GET", "/", b"")?;
+    }
+    for _ in 0..PIPELINED {
+        let answer = client.receive()?;
+        answer.must(answer.body == HELLO.as_bytes(), "a pipelined answer")?;
+    }
+    Ok(())
+}
+
+fn listing(server: &Server, items: usize) -> io::Result<()> {
+    let answer = Client::connect(server.address())?.ask("GET", &load::listing_path(items), b"")?;
+    let expected = Listing::new(load::RESOURCE, load::ID, items);
+    let expected = serde_json::to_value(expected).map_err(io::Error::other)?;
+    let found: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    answer.must(answer.status == 200 && found == Some(expected), "the JSON")?;
+    answer.must(answer.header("content-type").starts_with(JSON), "the type")
+}
+
+fn echo(server: &Server, bytes: usize) -> io::Result<()> {
+    let body = load::body(bytes);
+    let answer = Client::connect(server.address())?.ask("POST", "/echo", &body)?;
+    answer.must(answer.status == 200 && answer.body == body, "the echo")?;
+    answer.must(answer.header("content-type") == BYTES, "the type")
+}
