@@ -13,6 +13,7 @@ use socket2::{SockAddr, Socket, Type};
 
 use super::{Output, Transport};
 use crate::rt::{ConnectKey, DeadlineKind, Driver, SendKey, SocketKey};
+use crate::stats::Answers;
 
 /// The most that one write takes over, in bytes.
 const WRITE_MAX: usize = 64 * 1024;
@@ -166,6 +167,19 @@ impl Transport for Stream {
             let key = self.driver.with(|core| core.send(self.key, payload, more, idle))?;
             self.sending = Some(key);
         }
+    }
+
+    fn send_off(
+        &mut self,
+        bytes: Vec<u8>,
+        idle: DeadlineKind,
+        answers: Answers,
+    ) -> io::Result<Vec<u8>> {
+        self.driver.with(|core| core.send_off(self.key, bytes, idle, answers))
+    }
+
+    fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.driver.with(|core| core.poll_sent_off(self.key, cx))
     }
 
     fn arm(&mut self, kind: DeadlineKind) {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::rt::{DeadlineKind, Payload};
+use crate::stats::Answers;
 
 /// Bytes on their way out: a buffer that is used again and again, and shared pieces behind it.
 #[derive(Debug, Default)]
@@ -72,6 +73,18 @@ pub(crate) trait Transport {
         output: &mut Output,
         idle: DeadlineKind,
     ) -> Poll<io::Result<()>>;
+
+    /// Starts to send `bytes`, which nobody waits for, and returns another buffer, empty. If that
+    /// fails, the connection has failed. `answers` are counted when it is over.
+    fn send_off(
+        &mut self,
+        bytes: Vec<u8>,
+        idle: DeadlineKind,
+        answers: Answers,
+    ) -> io::Result<Vec<u8>>;
+
+    /// Waits until what was sent off is over, before anything else is sent, or the end.
+    fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the connection to fail; bytes that arrive meanwhile stay where they are, and so
     /// does the end of what the peer sends, who may still read.

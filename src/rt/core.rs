@@ -21,7 +21,7 @@ use super::timer::Timers;
 use super::{DeadlineKind, block};
 use crate::stats::WorkerStats;
 
-/// Input buffers kept for the next socket that receives.
+/// Buffers kept for the next socket that receives or sends.
 const SPARE_MAX: usize = 256;
 /// A kept buffer holds at most this many bytes; larger ones are freed.
 const SPARE_BYTES_MAX: usize = 16 * 1024;
@@ -57,7 +57,10 @@ pub(crate) struct Core {
     /// Whom to wake at the end of the turn.
     pub(crate) woken: Vec<Waker>,
     pub(super) garbage: Garbage,
-    /// Input buffers to be used again.
+    /// Sends that nobody waits for and that were begun in this turn: those that are not over at its
+    /// end get a deadline.
+    pub(super) sent_off: Vec<u32>,
+    /// Buffers to be used again.
     pub(super) spare: Vec<Vec<u8>>,
     pub(super) quarantine: Quarantine,
     pub(super) stats: Arc<WorkerStats>,
@@ -93,6 +96,7 @@ impl Core {
             clock: Clock::new(),
             woken: Vec::new(),
             garbage: Garbage::default(),
+            sent_off: Vec::new(),
             spare: Vec::new(),
             quarantine: Quarantine::default(),
             stats: Arc::clone(&options.stats),
@@ -134,7 +138,12 @@ impl Core {
         }
     }
 
-    /// Keeps an input buffer for the next socket.
+    /// An empty buffer.
+    pub(crate) fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next socket.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
         if block::is(&buffer) {
             return block::put(buffer);
@@ -167,6 +176,7 @@ impl Core {
         self.queue.enter(wait)?;
         self.look_at_clock();
         let mut events = self.reap();
+        self.watch_sent_off();
         if self.deadlines.next(self.clock.millis()) == Some(Duration::ZERO) {
             events += self.expire()?;
         }
@@ -386,23 +396,26 @@ pub(super) struct Remains {
 pub(super) struct Clock {
     start: Instant,
     pub now: Instant,
+    /// What [`millis`](Self::millis) says: it is asked several times per request.
+    millis: Millis,
 }
 
 impl Clock {
     fn new() -> Self {
         let start = Instant::now();
-        Self { start, now: start }
+        Self { start, now: start, millis: 0 }
     }
 
     /// Looks at the clock.
+    #[expect(clippy::cast_possible_truncation, reason = "wraps by design")]
     pub(super) fn update(&mut self) {
         self.now = Instant::now();
+        self.millis = (self.now - self.start).as_millis() as Millis;
     }
 
     /// Milliseconds since the start; they wrap.
-    #[expect(clippy::cast_possible_truncation, reason = "wraps by design")]
     pub(super) fn millis(&self) -> Millis {
-        (self.now - self.start).as_millis() as Millis
+        self.millis
     }
 }
 

@@ -61,7 +61,8 @@ pub(super) async fn converse(open: Open, mut stream: Stream, mut fresh: bool) {
                 None => return,
             },
             Err(error) if refuses_late(core, fresh, &error) => true,
-            Err(_) => return,
+            // Its last answer may still be on its way.
+            Err(_) => return poll_fn(|cx| stream.poll_sent_off(cx)).await,
         };
         let mut exchange = core.take_exchange();
         exchange.start(job(core, stream, &peer, fresh, timed_out));

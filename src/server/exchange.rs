@@ -180,6 +180,7 @@ impl Dialogue {
     async fn work(&mut self, job: Job) -> Outcome {
         let Job { core, stream, peer, fresh, timed_out } = job;
         let mut line = Line::new(core, stream, peer);
+        poll_fn(|cx| line.stream.poll_sent_off(cx)).await;
         let end = if timed_out {
             self.refuse(&mut line, Refusal::HEAD_TIMED_OUT).await
         } else {
@@ -232,9 +233,14 @@ impl Dialogue {
         self.decoder.decode(self.input.rest(), &line.core.head_limits, head)
     }
 
-    /// Sends what is queued, before the next request is waited for.
+    /// Sends what is queued, before the next request is waited for. Most answers are sent at once,
+    /// so it does not wait for that: the next job does, or the end of the connection.
     async fn pause(&mut self, line: &mut Line) -> End {
-        self.flush(line).await.map_or(End::Close, |()| End::Idle)
+        match self.outbox.send_off(line) {
+            Ok(true) => End::Idle,
+            Ok(false) => self.flush(line).await.map_or(End::Close, |()| End::Idle),
+            Err(_) => End::Close,
+        }
     }
 
     /// Sends what is queued, then receives more of a head. `armed` says that its deadline is

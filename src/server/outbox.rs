@@ -6,45 +6,30 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::core::Core;
 use super::exchange::Line;
 use crate::net::{Output, Transport};
+use crate::stats::Answers;
 
 /// Answers that are sent together.
 #[derive(Default)]
 pub(super) struct Outbox {
     pub output: Output,
     /// The answers that `output` holds in whole.
-    batch: Option<Batch>,
-}
-
-/// When the requests of some answers began.
-///
-/// Two moments are enough: before more is received, what is queued is sent. So of the requests
-/// whose answers are queued all came with the latest bytes, but for the first, which may have
-/// begun before them.
-struct Batch {
-    first: Instant,
-    others: Instant,
-    more: u64,
+    answers: Option<Answers>,
 }
 
 impl Outbox {
     /// Notes that an answer is queued in whole, to a request that began then.
     pub(super) fn note(&mut self, begun: Instant) {
-        let Some(batch) = &mut self.batch else {
-            self.batch = Some(Batch { first: begun, others: begun, more: 0 });
-            return;
-        };
-        if batch.more == 0 {
-            batch.others = begun;
+        match &mut self.answers {
+            None => self.answers = Some(Answers::new(begun)),
+            Some(answers) => answers.add(begun),
         }
-        batch.more += 1;
     }
 
     /// How many answers are queued.
     pub(super) fn queued(&self) -> usize {
-        let queued = self.batch.as_ref().map_or(0, |batch| batch.more + 1);
+        let queued = self.answers.as_ref().map_or(0, Answers::count);
         usize::try_from(queued).unwrap_or(usize::MAX)
     }
 
@@ -63,12 +48,25 @@ impl Outbox {
             line.core.stats.bytes_sent.add(given);
         }
         let sent = ready!(polled);
-        if let Some(batch) = self.batch.take()
+        if let Some(answers) = self.answers.take()
             && sent.is_ok()
         {
-            batch.record(&line.core);
+            answers.record(&line.core.stats.latency, line.core.now());
         }
         Poll::Ready(sent)
+    }
+
+    /// Sends off what is queued, if it is one piece: nobody waits for it, and if it fails, the
+    /// connection does. False if it has to be sent by [`poll_send`](Self::poll_send).
+    pub(super) fn send_off(&mut self, line: &mut Line) -> io::Result<bool> {
+        if self.output.tail.is_some() || self.output.buffer.is_empty() {
+            return Ok(self.output.is_empty());
+        }
+        let Some(answers) = self.answers.take() else { return Ok(false) };
+        line.core.stats.bytes_sent.add(self.bytes());
+        let bytes = std::mem::take(&mut self.output.buffer);
+        self.output.buffer = line.stream.send_off(bytes, line.core.waits.write_idle, answers)?;
+        Ok(true)
     }
 
     /// How many bytes the kernel has not been given yet.
@@ -79,20 +77,9 @@ impl Outbox {
 
     /// Gets ready for the next connection, with memory for this many bytes.
     pub(super) fn clear(&mut self, capacity: usize) {
-        self.batch = None;
+        self.answers = None;
         self.output.tail = None;
         self.output.buffer.clear();
         self.output.buffer.shrink_to(capacity);
-    }
-}
-
-impl Batch {
-    fn record(&self, core: &Core) {
-        let now = core.now();
-        let latency = &core.stats.latency;
-        latency.record(now.saturating_duration_since(self.first), 1);
-        if self.more > 0 {
-            latency.record(now.saturating_duration_since(self.others), self.more);
-        }
     }
 }

@@ -51,7 +51,15 @@ impl Worker {
         settings: fn(&mut Limits, &mut Timeouts),
         on_panic: OnPanic,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), app, settings, on_panic)
+    }
+
+    fn on(
+        listener: TcpListener,
+        app: fn() -> App,
+        settings: fn(&mut Limits, &mut Timeouts),
+        on_panic: OnPanic,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (mut limits, mut timeouts) = (Limits::default(), Timeouts::default());
         timeouts.drain = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `answers` | what is counted once answers have been sent |
 //! | `apart` | what keeps the lines of one core from another's |
 //! | `counter`, `histogram` | what one thread writes and any thread reads |
 //! | `worker` | all that one worker counts |
@@ -9,6 +10,7 @@
 //! | `prometheus` | as text for Prometheus |
 //! | `pulse` | whether a worker moves, and where it stands |
 
+mod answers;
 mod apart;
 mod counter;
 mod figures;
@@ -18,6 +20,7 @@ mod prometheus;
 mod pulse;
 mod worker;
 
+pub(crate) use answers::Answers;
 pub(crate) use apart::Apart;
 pub(crate) use counter::{Counter, Gauge};
 pub use figures::{ClusterStats, Figures, Statuses, WorkerFigures, WorkerState};

@@ -11,10 +11,14 @@ use super::{SocketKey, Token, wait};
 use crate::rt::core::Core;
 use crate::rt::deadline;
 use crate::rt::ring::Completion;
+use crate::stats::Answers;
 
 /// Names a send that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendKey(u32);
+
+/// Names no send.
+pub(super) const NO_SEND: u32 = u32::MAX;
 
 /// Bytes to send. They belong to the driver until the kernel is done with them.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub(in crate::rt) struct Send {
     held: bool,
     /// More follows at once: the kernel may wait for it to fill a packet.
     more: bool,
+    /// Of a send that nobody waits for: the answers that it sends, to be counted when it is over.
+    off: Option<Answers>,
 }
 
 impl Core {
@@ -70,11 +76,74 @@ impl Core {
             expired: false,
             held: true,
             more,
+            off: None,
         };
+        Ok(SendKey(self.begin_send(send)))
+    }
+
+    fn begin_send(&mut self, send: Send) -> u32 {
+        let socket = send.socket;
         let key = key_of(self.sends.insert(send));
-        self.sockets[socket.0 as usize].in_flight += 1;
+        self.sockets[socket as usize].in_flight += 1;
         self.push_send(key);
-        Ok(SendKey(key))
+        key
+    }
+
+    /// Starts to send all of `bytes`, for nobody to wait for: most sends are over before anybody
+    /// could, and who waits has to be woken. If it fails, the socket has failed. The buffer is kept
+    /// by the core; another comes back, empty. Until [`poll_sent_off`](Self::poll_sent_off) is
+    /// ready nothing else may be sent.
+    pub(crate) fn send_off(
+        &mut self,
+        socket: SocketKey,
+        bytes: Vec<u8>,
+        idle: deadline::Kind,
+        answers: Answers,
+    ) -> io::Result<Vec<u8>> {
+        self.alive()?;
+        let send = Send {
+            payload: Payload::Buffer(bytes),
+            sent: 0,
+            socket: socket.0,
+            outcome: None,
+            sender: None,
+            kind: idle,
+            deadline: deadline::NONE,
+            expired: false,
+            held: true,
+            more: false,
+            off: Some(answers),
+        };
+        let key = self.begin_send(send);
+        // It is over already if it could not be submitted.
+        if self.sends.contains(key as usize) {
+            self.sockets[socket.0 as usize].sent_off = key;
+            self.sent_off.push(key);
+        }
+        Ok(self.buffer())
+    }
+
+    /// Waits until what was sent off is over, well or not; ready if nothing was.
+    pub(crate) fn poll_sent_off(&mut self, socket: SocketKey, cx: &mut Context<'_>) -> Poll<()> {
+        let key = self.sockets[socket.0 as usize].sent_off;
+        if key == NO_SEND {
+            return Poll::Ready(());
+        }
+        wait(&mut self.sends[key as usize].sender, cx, &mut self.garbage.wakers);
+        Poll::Pending
+    }
+
+    /// Sets a deadline for what was sent off in this turn and is not over at its end.
+    pub(in crate::rt) fn watch_sent_off(&mut self) {
+        let now = self.clock.millis();
+        for key in self.sent_off.drain(..) {
+            let Some(send) = self.sends.get_mut(key as usize) else { continue };
+            // The entry may be another's by now, who has not waited yet: it is the same deadline.
+            if send.deadline == deadline::NONE && send.outcome.is_none() && !send.expired {
+                let owner = Token::Send(key).pack();
+                self.deadlines.arm(&mut send.deadline, send.kind, owner, now);
+            }
+        }
     }
 
     fn push_send(&mut self, key: u32) {
@@ -125,7 +194,9 @@ impl Core {
         let socket = send.socket;
         send.outcome = Some(outcome);
         self.woken.extend(send.sender.take());
-        if !send.held {
+        if let Some(answers) = send.off.take() {
+            self.end_sent_off(key, outcome, &answers);
+        } else if !send.held {
             match self.sends.remove(key as usize).payload {
                 Payload::Buffer(bytes) => self.quarantine.take(bytes),
                 shared @ Payload::Shared(_) => self.garbage.payloads.push(shared),
@@ -134,6 +205,24 @@ impl Core {
         let entry = &mut self.sockets[socket as usize];
         entry.in_flight -= 1;
         self.release_if_over(SocketKey(socket));
+    }
+
+    fn end_sent_off(&mut self, key: u32, outcome: Result<(), i32>, answers: &Answers) {
+        let send = self.sends.remove(key as usize);
+        let socket = &mut self.sockets[send.socket as usize];
+        socket.sent_off = NO_SEND;
+        match outcome {
+            Ok(()) => answers.record(&self.stats.latency, self.clock.now),
+            Err(errno) => {
+                if socket.error == 0 {
+                    socket.error = errno;
+                }
+                self.woken.extend(socket.reader.take());
+            }
+        }
+        if let Payload::Buffer(bytes) = send.payload {
+            self.recycle(bytes);
+        }
     }
 
     /// Waits for the end of a send and takes the payload back.

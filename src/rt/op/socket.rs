@@ -11,6 +11,7 @@ use io_uring::types::Fd;
 use io_uring::{opcode, types};
 
 use super::fill::Lent;
+use super::send::NO_SEND;
 use super::{Token, wait};
 use crate::rt::block::WORTH_KEEPING;
 use crate::rt::core::Core;
@@ -63,7 +64,9 @@ pub(in crate::rt) struct Socket {
     /// Operations that the kernel has not finished: the receive, and sends.
     pub in_flight: u32,
     pub deadline: u32,
-    error: i32,
+    pub(super) error: i32,
+    /// The send that nobody waits for, if one is under way.
+    pub(super) sent_off: u32,
     pub(super) receive: Receive,
     eof: bool,
     held: bool,
@@ -109,6 +112,7 @@ impl Core {
             in_flight: 0,
             deadline: deadline::NONE,
             error: 0,
+            sent_off: NO_SEND,
             receive: Receive::Idle,
             eof: false,
             held: true,

@@ -303,3 +303,75 @@ fn a_client_that_asks_in_time_is_answered_though_another_holds_the_worker_up() {
     }
     assert!(answer(&mut staller).ends_with("done"));
 }
+
+/// A worker of whose answers the kernel takes but a few kilobytes before the client reads.
+fn narrow(settings: fn(&mut Limits, &mut Timeouts)) -> Worker {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket2::SockRef::from(&listener).set_send_buffer_size(4096).unwrap();
+    let app = || hello().get("/copied", async || "x".repeat(exchange::COPIED_MAX));
+    Worker::on(listener, app, settings, OnPanic::Respond)
+}
+
+/// A client that has asked and not read yet; the answer is on its way, and will stay there.
+fn asked(worker: &Worker) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&worker.address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("GET /copied HTTP/1.1\r\n{HOST}").as_bytes()).unwrap();
+    until(|| worker.stats.bytes_sent.get() > 0);
+    assert_eq!(worker.stats.latency.snapshot().count(), 0, "it is still on its way");
+    stream
+}
+
+fn is_whole(answer: &str) -> bool {
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    body.bytes().take_while(|byte| *byte == b'x').count() == exchange::COPIED_MAX
+}
+
+#[test]
+fn an_answer_on_its_way_outlives_the_end_of_the_requests() {
+    let worker = narrow(|_, _| {});
+    let mut stream = asked(&worker);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    std::thread::sleep(SHORT);
+    assert!(is_whole(&rest(&mut stream)));
+    until(|| worker.stats.latency.snapshot().count() == 1);
+}
+
+#[test]
+fn an_answer_on_its_way_outlives_the_time_of_an_idle_connection() {
+    let worker = narrow(|_, timeouts| timeouts.keep_alive = SHORT);
+    let mut stream = asked(&worker);
+    std::thread::sleep(3 * SHORT);
+    assert!(is_whole(&rest(&mut stream)));
+}
+
+#[test]
+fn an_answer_on_its_way_is_not_cut_by_a_drain() {
+    let mut worker = narrow(|_, timeouts| timeouts.idle_grace = SHORT);
+    let mut stream = asked(&worker);
+    worker.orders.send(Order::Drain).ok().unwrap();
+    std::thread::sleep(3 * SHORT);
+    assert!(is_whole(&rest(&mut stream)));
+    assert_eq!(worker.join(), Served { cut: 0 });
+}
+
+#[test]
+fn the_next_answer_waits_for_the_one_that_is_on_its_way() {
+    let worker = narrow(|_, _| {});
+    let mut stream = asked(&worker);
+    stream.write_all(format!("GET /users/7 HTTP/1.1\r\n{CLOSE}").as_bytes()).unwrap();
+    std::thread::sleep(SHORT);
+    let answers = rest(&mut stream);
+    assert!(is_whole(&answers) && answers.ends_with("seven"), "in this order");
+}
+
+#[test]
+fn an_answer_that_nobody_reads_ends_its_connection() {
+    let worker = narrow(|_, timeouts| timeouts.write_idle = SHORT);
+    let _stream = asked(&worker);
+    until(|| worker.stats.connections.get() == 0);
+    assert_eq!(worker.stats.latency.snapshot().count(), 0);
+}
