@@ -4,9 +4,9 @@ use std::net::Ipv6Addr;
 
 use super::syntax::table;
 
-/// RFC 3986, 3.2.2: `reg-name`, less the comma, which is legal there but is what a front end makes
-/// of two `Host` lines.
-static REG_NAME: [bool; 256] = table(b"-._~%!$&'()*+;=");
+/// RFC 3986, 3.2.2: `reg-name` outside `pct-encoded`, less the comma, which is legal there but is
+/// what a front end makes of two `Host` lines.
+static REG_NAME: [bool; 256] = table(b"-._~!$&'()*+;=");
 
 /// A host and its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,24 +38,35 @@ fn host_length(text: &[u8]) -> Option<usize> {
         address.parse::<Ipv6Addr>().ok()?;
         return Some(length + 2);
     }
-    let length = memchr::memchr(b':', text).unwrap_or(text.len());
-    let host = &text[..length];
-    let known = host.iter().all(|byte| REG_NAME[usize::from(*byte)]);
-    (!host.is_empty() && known && is_percent_encoded(host)).then_some(length)
+    let mut length = 0;
+    loop {
+        let rest = &text[length..];
+        let end = rest.iter().position(|byte| !REG_NAME[usize::from(*byte)]);
+        length += end.unwrap_or(rest.len());
+        if !is_percent_encoded(&text[length..]) {
+            break;
+        }
+        length += 3;
+    }
+    (length > 0).then_some(length)
 }
 
 /// RFC 3986, 2.1: `pct-encoded = "%" HEXDIG HEXDIG`.
 fn is_percent_encoded(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', text)
-        .all(|at| text.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
+    matches!(text, [b'%', first, second, ..]
+        if first.is_ascii_hexdigit() && second.is_ascii_hexdigit())
 }
 
 /// RFC 3986, 3.2.3: `port = *DIGIT`; here at most five, and at most 65535.
 fn parse_port(digits: &[u8]) -> Option<u16> {
-    if digits.len() > 5 {
+    if !matches!(digits.len(), 1..=5) {
         return None;
     }
-    super::syntax::decimal(digits)?.try_into().ok()
+    // So few digits need no check of each step.
+    let port = digits.iter().try_fold(0_u32, |port, byte| {
+        byte.is_ascii_digit().then(|| 10 * port + u32::from(byte - b'0'))
+    })?;
+    port.try_into().ok()
 }
 
 #[cfg(test)]
