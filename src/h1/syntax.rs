@@ -35,6 +35,16 @@ pub(super) fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
+/// Where `byte` first is in a text that is short for the most part: below 16 bytes, `memchr` takes
+/// longer to choose its instructions than this to search.
+pub(super) fn find(byte: u8, text: &[u8]) -> Option<usize> {
+    if text.len() < 16 {
+        text.iter().position(|candidate| *candidate == byte)
+    } else {
+        memchr::memchr(byte, text)
+    }
+}
+
 /// RFC 9110, 5.6.3: white space within a line.
 pub(super) fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
@@ -82,6 +92,18 @@ mod tests {
             b"!#$%&'*+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~";
         assert_eq!(tchars, expected);
         assert!(!is_token(b""));
+    }
+
+    #[test]
+    fn a_byte_is_found_where_it_is_first() {
+        for length in [1, 2, 15, 16, 40] {
+            for at in 0..length {
+                let mut text = vec![b'a'; length];
+                text[at..].fill(b'b');
+                assert_eq!((find(b'b', &text), find(b'c', &text)), (Some(at), None));
+            }
+        }
+        assert_eq!(find(b'a', b""), None);
     }
 
     #[test]
