@@ -1,6 +1,6 @@
 //! How an answer is delimited, and what becomes of the connection: RFC 9112, 6.3 and 9.3.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 
 use super::syntax::{decimal, elements};
@@ -94,7 +94,7 @@ impl Framing {
         // RFC 9110, 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option"; so
         // with 101 and with 426 alike.
         let switches = self.status == StatusCode::SWITCHING_PROTOCOLS;
-        let upgrade = switches || !headers.is_empty() && headers.contains_key(header::UPGRADE);
+        let upgrade = switches || has(headers, &header::UPGRADE);
         self.connection = match (self.after, upgrade) {
             (After::Close, false) => b"Connection: close\r\n",
             (After::Close, true) => b"Connection: close, upgrade\r\n",
@@ -175,10 +175,16 @@ fn stated_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Whether a handler wants the connection closed.
 fn says_close(headers: &HeaderMap) -> bool {
-    !headers.is_empty()
+    has(headers, &header::CONNECTION)
         && headers
             .get_all(header::CONNECTION)
             .iter()
             .flat_map(|value| elements(value.as_bytes()))
             .any(|option| option.eq_ignore_ascii_case(b"close"))
+}
+
+/// Whether there is a header of this name. An answer has few, so comparing is cheaper than asking
+/// the map, which hashes the name.
+fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|candidate| candidate == name)
 }
