@@ -367,6 +367,9 @@ fn start(slot: &Slot, mut request: Request, values: Values) -> Answer {
 
 /// Hands the request to a handler, with the states and through the middleware of its app.
 fn enter(slot: &Slot, mut request: Request) -> Answer {
+    if slot.scope.is_bare() {
+        return slot.endpoint.call(request);
+    }
     offer(&slot.scope, &mut request);
     match slot.scope.layers() {
         None => slot.endpoint.call(request),

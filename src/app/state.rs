@@ -92,6 +92,14 @@ impl Scope {
         wrapped.then(|| self.chain().flat_map(|scope| scope.layers.borrow().clone()).collect())
     }
 
+    /// Whether it is an app by itself that offers nothing, as most are. One question instead of
+    /// two, each along the chain.
+    pub(super) fn is_bare(&self) -> bool {
+        self.parent.get().is_none()
+            && self.values.borrow().is_empty()
+            && self.layers.borrow().is_empty()
+    }
+
     /// Whether there is a state to be had.
     pub(super) fn has_state(&self) -> bool {
         self.chain().any(|scope| !scope.values.borrow().is_empty())
