@@ -40,6 +40,9 @@ pub(crate) struct Figures {
     pub statuses: BTreeMap<u16, u64>,
     pub retried: u64,
     pub unsent: u64,
+    pub unanswered: u64,
+    /// None if there was no such request.
+    pub unanswered_for_microseconds: Option<f64>,
     pub generator: Generator,
     /// None if nobody asked, or if it has ended.
     pub server: Option<Server>,
@@ -136,6 +139,9 @@ impl Figures {
             statuses: outcome.statuses.clone(),
             retried: outcome.retried,
             unsent: outcome.unsent,
+            unanswered: outcome.unanswered,
+            unanswered_for_microseconds: (outcome.unanswered > 0)
+                .then_some(outcome.unanswered_for.as_secs_f64() * 1e6),
             generator: Generator::of(outcome),
             server: used.map(|used| Server::of(used, outcome)),
             interrupted: outcome.interrupted,
@@ -258,6 +264,7 @@ mod tests {
                     "connect": 0, "reset": 0, "timeout": 0, "short": 0, "malformed": 0, "status": 0,
                 },
                 "statuses": { "200": 1000 }, "retried": 0, "unsent": 0,
+                "unanswered": 0, "unanswered_for_microseconds": null,
                 "generator": {
                     "cpu_seconds": 1.0, "busiest_thread_share": 0.5, "saturated": false,
                     "late_microseconds": null,

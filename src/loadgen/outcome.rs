@@ -33,6 +33,12 @@ pub(crate) struct Outcome {
     /// until the end; of a run that was stopped also those that had no answer yet. They are errors
     /// of nobody, but no success either.
     pub unsent: u64,
+    /// Closed loop only: requests that had no answer at the end, and had waited longer for it than
+    /// every request that succeeded; those of the warm-up too. What else was in flight then is
+    /// dropped.
+    pub unanswered: u64,
+    /// How long the one of them had waited that had waited longest.
+    pub unanswered_for: Duration,
     /// The CPU time that each thread took meanwhile. In an open loop a thread does not sleep while
     /// a request is soon due; what it spends on waiting so is left out.
     pub cpu: Vec<Duration>,

@@ -74,7 +74,8 @@ fn latency(f: &mut Formatter<'_>, figures: &Figures) -> fmt::Result {
 /// What did not go well, and what came instead; nothing if all did.
 fn failures(f: &mut Formatter<'_>, figures: &Figures) -> fmt::Result {
     let total = figures.errors.total();
-    if total > 0 || figures.statuses.len() > 1 || figures.retried + figures.unsent > 0 {
+    let others = figures.retried + figures.unsent + figures.unanswered;
+    if total > 0 || figures.statuses.len() > 1 || others > 0 {
         writeln!(f)?;
     }
     if total > 0 {
@@ -97,6 +98,11 @@ fn failures(f: &mut Formatter<'_>, figures: &Figures) -> fmt::Result {
     if figures.unsent > 0 {
         let why = "due and not sent: no connection was free";
         line(f, "unsent", &format!("{}, {why}", grouped(figures.unsent)))?;
+    }
+    if let Some(microseconds) = figures.unanswered_for_microseconds {
+        let count = grouped(figures.unanswered);
+        let why = format!("waiting at the end for up to {}", time(microseconds));
+        line(f, "unanswered", &format!("{count}, {why}, longer than any answer took"))?;
     }
     Ok(())
 }
@@ -284,7 +290,15 @@ GET http://127.0.0.1:3000/
     fn errors_are_told_by_kind() {
         let errors = Errors { timeout: 1_200, status: 3, ..Errors::default() };
         let statuses = [(200, 1_000), (503, 3)].into();
-        let outcome = Outcome { errors, statuses, retried: 4, unsent: 5, ..sample::outcome() };
+        let outcome = Outcome {
+            errors,
+            statuses,
+            retried: 4,
+            unsent: 5,
+            unanswered: 6,
+            unanswered_for: Duration::from_millis(70),
+            ..sample::outcome()
+        };
         let text = report(&sample::plan(), &outcome, None, None);
         let expected = "
   ERRORS        1,203
@@ -293,6 +307,7 @@ GET http://127.0.0.1:3000/
   statuses      200: 1,000, 503: 3
   retried       4, sent again: the connection was closed before any answer
   unsent        5, due and not sent: no connection was free
+  unanswered    6, waiting at the end for up to 70.0 ms, longer than any answer took
 ";
         assert!(text.ends_with(expected), "{text}");
     }

@@ -217,6 +217,9 @@ fn outcome(plan: &Plan, accounts: &[Account]) -> Outcome {
         tally.merge(&account.tally);
     }
     let ended = accounts.iter().map(|account| account.ended).max().unwrap_or(0);
+    let longest = if tally.latency.is_empty() { 0 } else { tally.latency.max() };
+    let waiting = accounts.iter().flat_map(|account| account.waiting.iter().copied());
+    let waiting: Vec<_> = waiting.filter(|waited| *waited > longest).collect();
     let statuses = (0..).zip(&tally.statuses).filter(|(_, count)| **count > 0);
     Outcome {
         elapsed: Duration::from_nanos(ended.saturating_sub(nanos(plan.warm_up))),
@@ -228,6 +231,8 @@ fn outcome(plan: &Plan, accounts: &[Account]) -> Outcome {
         errors: tally.errors,
         retried: tally.retried,
         unsent: tally.unsent,
+        unanswered: waiting.len() as u64,
+        unanswered_for: Duration::from_nanos(waiting.into_iter().max().unwrap_or(0)),
         cpu: accounts.iter().map(|account| account.cpu).collect(),
         interrupted: accounts.iter().any(|account| account.interrupted),
     }

@@ -41,6 +41,8 @@ pub(crate) fn outcome() -> Outcome {
         errors: Errors::default(),
         retried: 0,
         unsent: 0,
+        unanswered: 0,
+        unanswered_for: Duration::ZERO,
         cpu: vec![Duration::from_secs(1)],
         interrupted: false,
     }

@@ -65,6 +65,8 @@ pub(super) struct Account {
     pub tally: Tally,
     /// When it was over.
     pub ended: Nanos,
+    /// Closed loop: how long each request had waited that had no answer then.
+    pub waiting: Vec<Nanos>,
     pub cpu: Duration,
     pub interrupted: bool,
 }
@@ -187,6 +189,19 @@ impl Thread {
             free.pop_front();
         }
         None
+    }
+
+    /// Closed loop: how long each request has waited that has no answer.
+    fn waiting(&self, now: Nanos) -> Vec<Nanos> {
+        if self.plan.pace != Pace::Closed {
+            return Vec::new();
+        }
+        let waited = |connection: &RefCell<Connection>| {
+            let connection = connection.borrow();
+            let since = connection.requests.iter().map(|request| request.from);
+            since.map(|from| now.saturating_sub(from)).collect::<Vec<_>>()
+        };
+        self.connections.iter().flat_map(waited).collect()
     }
 
     fn late(&self, due: Nanos, now: Nanos) {
@@ -371,7 +386,8 @@ impl Watch {
         tally.received -= before.received;
         let busy = cpu_time().saturating_sub(before.cpu);
         let cpu = busy.saturating_sub(tally.idle.saturating_sub(before.idle));
-        Account { tally, ended: self.ended, cpu, interrupted: self.interrupted }
+        let (ended, interrupted) = (self.ended, self.interrupted);
+        Account { tally, ended, waiting: thread.waiting(ended), cpu, interrupted }
     }
 }
 

@@ -164,7 +164,8 @@ fn json_has_the_figures() {
     keys.sort_unstable();
     let expected = "connections elapsed_seconds errors generator interrupted keep_alive \
         latency_microseconds method pipeline rate received_bytes received_bytes_per_second \
-        requests requests_per_second retried sent_bytes server statuses target threads unsent";
+        requests requests_per_second retried sent_bytes server statuses target threads \
+        unanswered unanswered_for_microseconds unsent";
     assert_eq!(keys, expected.split_whitespace().collect::<Vec<_>>());
     let number = |pointer: &str| found.pointer(pointer).and_then(Value::as_f64).unwrap();
     assert!(number("/requests") > 0.0);

@@ -185,7 +185,22 @@ fn ends_when_the_time_is_over_and_drops_what_is_in_flight() {
     let outcome = outcome(&plan);
     assert_eq!((outcome.errors, outcome.interrupted), (Errors::default(), false));
     assert!(!outcome.latency.is_empty());
+    let waited = outcome.unanswered_for;
+    assert!(outcome.unanswered >= 1, "who never answers is told of: {outcome:?}");
+    assert!(waited >= Duration::from_millis(100) && waited <= outcome.elapsed, "{waited:?}");
     assert!(outcome.elapsed >= Duration::from_millis(200) && outcome.elapsed <= began.elapsed());
+}
+
+#[test]
+fn a_server_that_never_answers_is_told_of_before_it_times_out() {
+    let server = Server::new(|mut session| while session.request() {});
+    let milliseconds = Duration::from_millis;
+    let until = Until::Elapsed(milliseconds(100));
+    let plan = Plan { until, warm_up: milliseconds(50), connections: 3, ..plan(&server, 0) };
+    let outcome = outcome(&plan);
+    assert_eq!(fates(&outcome), (0, Errors::default(), 0));
+    assert_eq!(outcome.unanswered, 3);
+    assert!(outcome.unanswered_for >= milliseconds(100), "{outcome:?}");
 }
 
 #[test]
