@@ -168,3 +168,100 @@ fn blocks_are_used_again_and_not_piled_up() {
     writing.join().unwrap();
     assert_eq!(crate::rt::blocks_kept(), 0, "a thread without an executor keeps none");
 }
+
+/// Takes all that a client sends, in a way that changes at every step.
+async fn take_in_every_way(server: OwnedFd, mut seed: u64, expected: &[u8]) {
+    let mut random = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from((seed >> 20) % below).unwrap()
+    };
+    let mut stream = Stream::new(server).unwrap();
+    let mut at = 0;
+    loop {
+        let mut input = Vec::new();
+        let most = 1 + random(300_000);
+        let received = match random(9) {
+            0..=2 => Some(fill(&mut stream, &mut input, most).await.unwrap()),
+            3 => Some(receive(&mut stream, &mut input).await.unwrap()),
+            // Begins to fill, and forgets about it.
+            4 => {
+                let fill = |cx: &mut Context<'_>| stream.poll_fill(cx, &mut input, most);
+                once(fill).await.map(Result::unwrap)
+            }
+            5 => {
+                let _whatever = once(|cx| stream.poll_readable(cx)).await;
+                None
+            }
+            6 => {
+                assert!(once(|cx| stream.poll_failure(cx)).await.is_none());
+                None
+            }
+            7 => {
+                sleep(Duration::from_millis(1)).await;
+                None
+            }
+            _ => {
+                stream = match stream.release().await {
+                    Ok(socket) => Stream::new(socket).unwrap(),
+                    Err(stream) => stream,
+                };
+                None
+            }
+        };
+        if received == Some(0) {
+            break;
+        }
+        assert_eq!(received.unwrap_or(0), input.len());
+        assert!(expected[at..].starts_with(&input), "at {at}");
+        at += input.len();
+    }
+    assert_eq!(at, expected.len());
+}
+
+async fn once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+    let polled = |cx: &mut Context<'_>| match poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    };
+    poll_fn(polled).await
+}
+
+#[test]
+fn no_mix_of_ways_to_receive_loses_a_byte() {
+    // More connections than there are large buffers at first.
+    const CONNECTIONS: u64 = 24;
+    const SENT: u32 = 3 << 20;
+    let (servers, clients): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(|_| pair()).unzip();
+    let writing = clients.into_iter().zip(0_usize..).map(|(mut client, number)| {
+        std::thread::spawn(move || {
+            let piece = [700, 9_000, 40_000, 70_000, 500_000, 3 << 20][number % 6];
+            for piece in noise(SENT).chunks(piece) {
+                client.write_all(piece).unwrap();
+            }
+        })
+    });
+    let writing: Vec<_> = writing.collect();
+    on_executor(|| async {
+        let expected: Rc<[u8]> = noise(SENT).into();
+        let left = Rc::new(std::cell::Cell::new(servers.len()));
+        for (server, seed) in servers.into_iter().zip(1_u64..) {
+            let (expected, left) = (Rc::clone(&expected), Rc::clone(&left));
+            spawn_detached(async move {
+                take_in_every_way(server, seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), &expected)
+                    .await;
+                left.set(left.get() - 1);
+            });
+        }
+        let deadline = Instant::now() + 6 * PATIENCE;
+        while left.get() > 0 {
+            assert!(Instant::now() < deadline, "{} connections wait for ever", left.get());
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .unwrap();
+    for thread in writing {
+        thread.join().unwrap();
+    }
+}
