@@ -37,6 +37,8 @@ pub(super) struct Core {
     pub lookout: RefCell<Lookout>,
     /// Connections that linger after their last answer.
     pub lingering: Cell<usize>,
+    /// Bytes of memory for bodies that have been announced and not received yet.
+    pub claimed: Rc<Cell<u64>>,
     exchanges: RefCell<Vec<Exchange>>,
 }
 
@@ -98,6 +100,7 @@ impl Core {
             balance,
             lookout: RefCell::new(Lookout::new()),
             lingering: Cell::new(0),
+            claimed: Rc::default(),
             exchanges: RefCell::default(),
         })
     }

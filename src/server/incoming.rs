@@ -1,7 +1,9 @@
 //! The body of a request, from the socket to whoever reads it.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::Range;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -60,12 +62,39 @@ pub(super) struct Incoming {
     failed: bool,
     /// A large body whose reader waits for all of it: so far.
     gathered: Option<Vec<u8>>,
+    claim: Option<Claim>,
 }
 
 /// A body of which so much is still to come is received straight into its own memory, in bytes.
 const GATHERED_MIN: u64 = 128 * 1024;
 /// Its memory is taken at once, on the client's word: up to this size, in bytes.
 const GATHERED_MAX: u64 = 16 * 1024 * 1024;
+/// And for so much on a core at a time, in bytes. Beyond, a body's memory grows as it arrives:
+/// many clients who announce and do not send must not exhaust what the system commits itself to.
+const CLAIMED_MAX: u64 = if cfg!(test) { 4 * 1024 * 1024 } else { 128 * 1024 * 1024 };
+
+/// Memory that was taken on a client's word, until the body is there or given up.
+struct Claim {
+    claimed: Rc<Cell<u64>>,
+    bytes: u64,
+}
+
+impl Claim {
+    /// None if the core has claimed too much already.
+    fn take(claimed: &Rc<Cell<u64>>, bytes: u64) -> Option<Self> {
+        let all = claimed.get() + bytes;
+        (all <= CLAIMED_MAX).then(|| {
+            claimed.set(all);
+            Self { claimed: Rc::clone(claimed), bytes }
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claimed.set(self.claimed.get() - self.bytes);
+    }
+}
 
 impl Incoming {
     /// The body of a request: whole if it has arrived, else fed as it arrives.
@@ -94,6 +123,7 @@ impl Incoming {
             waiting: false,
             failed: false,
             gathered: None,
+            claim: None,
         };
         Ok((Body::incoming(reader, size), Some(incoming)))
     }
@@ -117,7 +147,7 @@ impl Incoming {
         outbox: &mut Outbox,
     ) -> Poll<()> {
         loop {
-            if self.gathers(input) || self.decode(input, true) {
+            if self.gathers(&line.core.claimed, input) || self.decode(input, true) {
                 return Poll::Ready(());
             }
             if std::mem::take(&mut self.expects_continue) {
@@ -165,13 +195,15 @@ impl Incoming {
     }
 
     /// Whether the body is gathered, and complete: then it has been handed on.
-    fn gathers(&mut self, input: &mut Input) -> bool {
+    fn gathers(&mut self, claimed: &Rc<Cell<u64>>, input: &mut Input) -> bool {
         if self.gathered.is_none() {
             let left = self.decoder.left().filter(|_| self.feeder.wanted_whole());
             let Some(left) = left.filter(|left| (GATHERED_MIN..=GATHERED_MAX).contains(left))
             else {
                 return false;
             };
+            let Some(claim) = Claim::take(claimed, left) else { return false };
+            self.claim = Some(claim);
             let mut gathered = Vec::with_capacity(usize::try_from(left).unwrap_or(0));
             let arrived = input.rest();
             if let Ok(piece) = self.decoder.decode(arrived) {
@@ -183,6 +215,7 @@ impl Incoming {
         if !self.decoder.is_done() {
             return false;
         }
+        self.claim = None;
         self.feeder.push(self.gathered.take().unwrap_or_default().into());
         self.feeder.end(Ok(()));
         true
@@ -258,6 +291,19 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_is_claimed_than_the_limit_until_something_is_given_back() {
+        let claimed = Rc::default();
+        let one = Claim::take(&claimed, CLAIMED_MAX - GATHERED_MIN).unwrap();
+        let other = Claim::take(&claimed, GATHERED_MIN);
+        assert!(other.is_some() && Claim::take(&claimed, 1).is_none());
+        drop(one);
+        assert_eq!(claimed.get(), GATHERED_MIN);
+        assert!(Claim::take(&claimed, CLAIMED_MAX - GATHERED_MIN).is_some());
+        drop(other);
+        assert_eq!(claimed.get(), 0);
+    }
 
     #[test]
     fn a_large_piece_is_not_copied_if_nothing_is_behind_it() {

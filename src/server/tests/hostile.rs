@@ -286,6 +286,30 @@ fn what_is_left_of_a_body_is_never_taken_for_a_request() {
 }
 
 #[test]
+fn more_bodies_are_announced_than_memory_is_claimed_for_and_all_arrive() {
+    const LENGTH: usize = 1 << 20;
+    const CLIENTS: usize = 64;
+    let worker = Worker::new(hello);
+    let head = format!("POST /length HTTP/1.1\r\nContent-Length: {LENGTH}\r\n{HOST}");
+    let announce = |_| {
+        let mut stream = worker.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(announce).collect();
+    until(|| worker.stats.requests.get() == CLIENTS as u64);
+    let body = vec![b'x'; LENGTH];
+    // Twice, so that what some have claimed others can.
+    for mut stream in clients {
+        stream.write_all(&body).unwrap();
+        assert!(answer(&mut stream).ends_with(&format!("\r\n\r\n{LENGTH}")));
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+        assert!(answer(&mut stream).ends_with(&format!("\r\n\r\n{LENGTH}")));
+    }
+}
+
+#[test]
 fn the_request_behind_a_body_that_was_received_is_answered() {
     let worker = Worker::new(careless);
     for path in ["/ignore", "/first", "/length", "/keeps", "/echo", "/spawned"] {
