@@ -57,6 +57,10 @@ enum Inner {
     },
 }
 
+/// Memory for a body that is collected from pieces is taken at once, on the client's word, up to
+/// this size, in bytes: larger ones mostly come as one piece, and a claim must not end the process.
+const COLLECTED_MAX: usize = 128 * 1024;
+
 impl Body {
     /// No body.
     #[must_use]
@@ -119,7 +123,8 @@ impl Body {
         let size = self.size().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
         let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
         let Some(second) = self.chunk().await.transpose()? else { return Ok(first) };
-        let mut all = BytesMut::with_capacity(size.max(first.len() + second.len()));
+        let known = size.min(COLLECTED_MAX);
+        let mut all = BytesMut::with_capacity(known.max(first.len() + second.len()));
         all.extend_from_slice(&first);
         all.extend_from_slice(&second);
         while let Some(chunk) = self.chunk().await.transpose()? {

@@ -310,6 +310,21 @@ fn more_bodies_are_announced_than_memory_is_claimed_for_and_all_arrive() {
 }
 
 #[test]
+fn memory_is_not_taken_on_the_word_of_a_client() {
+    let worker = Worker::with(hello, |limits, _| limits.body_bytes = 1 << 50);
+    let mut stream = worker.connect();
+    let head = format!("POST /length HTTP/1.1\r\nContent-Length: {}\r\n{HOST}", 1_u64 << 50);
+    stream.write_all(head.as_bytes()).unwrap();
+    // In two pieces at least, whose reader waits for all.
+    for received in 1..=4 {
+        stream.write_all(b"x").unwrap();
+        until(|| worker.stats.bytes_received.get() == head.len() as u64 + received);
+    }
+    let answer = worker.ask(&format!("GET /users/7 HTTP/1.1\r\n{CLOSE}"));
+    assert!(answer.ends_with("seven"), "{answer}");
+}
+
+#[test]
 fn the_request_behind_a_body_that_was_received_is_answered() {
     let worker = Worker::new(careless);
     for path in ["/ignore", "/first", "/length", "/keeps", "/echo", "/spawned"] {
