@@ -177,31 +177,29 @@ impl Driver {
         Ok(true)
     }
 
-    /// Lets no task run until glommio has looked at its rings, and says so by
-    /// [`end_rest`](Self::end_rest).
+    /// Lets no task run until [`end_visit`](Self::end_visit), so that glommio looks at its rings.
     pub(super) fn visit(&self) {
         self.rest.set(Rest::Visiting);
     }
 
-    /// Ends the park, if there is one.
-    fn unpark(&self) {
-        if self.rest.get() == Rest::Parked {
-            self.end_rest();
-        }
+    /// glommio has looked at its rings.
+    pub(super) fn end_visit(&self) {
+        self.rest.set(Rest::None);
+        self.deferred.borrow_mut().drain(..).for_each(Waker::wake);
     }
 
-    /// Has the root task go on.
-    pub(super) fn end_rest(&self) {
-        match self.rest.replace(Rest::None) {
-            Rest::None => return,
-            Rest::Parked => {
-                let mut core = self.core.borrow_mut();
-                core.queue.signal(false);
-                // Whoever ends the park works on before the next turn.
-                core.clock.update();
-                self.pulse.busy(core.clock.now);
-            }
-            Rest::Visiting => self.deferred.borrow_mut().drain(..).for_each(Waker::wake),
+    /// Ends the park, if there is one: has the root task go on.
+    pub(super) fn unpark(&self) {
+        if self.rest.get() != Rest::Parked {
+            return;
+        }
+        self.rest.set(Rest::None);
+        {
+            let mut core = self.core.borrow_mut();
+            core.queue.signal(false);
+            // Whoever ends the park works on before the next turn.
+            core.clock.update();
+            self.pulse.busy(core.clock.now);
         }
         if let Some(root) = self.root.take() {
             root.wake();
@@ -223,8 +221,8 @@ impl Driver {
         }
     }
 
-    /// Waits for the end of the park or the visit.
-    pub(super) fn poll_rested(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits for the end of the park.
+    pub(super) fn poll_unparked(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.rest.get() == Rest::None {
             return Poll::Ready(());
         }

@@ -4,13 +4,16 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
 use futures_lite::future::yield_now;
 use glommio::io::BufferedFile;
+use glommio::timer::Timer;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -24,14 +27,14 @@ use crate::stats::{Pulse, WorkerStats};
 
 /// After so many slices in which nothing happened the core parks in glommio.
 const SLICES_MAX: u32 = 20;
-/// However busy the sockets are, glommio's rings (timers, helpers' results, other threads' wakers)
-/// are looked at this often. Its loop goes round only when no task is ready: yielding, also of the
-/// task queue, runs the same queue again at once.
+/// However busy the sockets are, glommio's rings are looked at this often.
 const VISIT_AFTER: Duration = Duration::from_millis(1);
 /// glommio's own way to go round, a timer that preempts the tasks, must never fire. If it does
 /// before the first task of a round has run, glommio takes the round for idle and sleeps, whatever
 /// is ready, until something else wakes it; a thread that is held up at that point is lost.
-const PREEMPT_AFTER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const PREEMPT_AFTER: Duration = NEVER;
+/// For a timer that is not to fire.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Rounds of ready tasks between two looks at the ring.
 const PASSES_MAX: u32 = 8;
 /// Rounds in which cancelled tasks may go.
@@ -149,7 +152,7 @@ impl Root {
             result.set(Some(main().await));
             ended.set(true);
         });
-        let turning = self.turn_until(&sleeper, || done.get() || self.tasks.failed());
+        let turning = self.turn_until(|| done.get() || self.tasks.failed());
         // A waker that panics must not unwind glommio either.
         let turned = AssertUnwindSafe(turning).catch_unwind().await.unwrap_or_else(|payload| {
             self.tasks.fail(Fault::from_payload(&*payload));
@@ -163,9 +166,9 @@ impl Root {
 
     /// The loop that everything on this core hangs on: let the ready tasks run, submit and wait,
     /// wake those for whom something has happened.
-    async fn turn_until(&self, sleeper: &Sleeper, done: impl Fn() -> bool) -> std::io::Result<()> {
-        let mut quiet = 0;
-        let mut visited = self.driver.now();
+    async fn turn_until(&self, done: impl Fn() -> bool) -> std::io::Result<()> {
+        let mut visitor = Visitor::new();
+        let (mut quiet, mut visited) = (0, self.driver.now());
         loop {
             let settled = self.settle(&mut quiet).await;
             if done() {
@@ -173,14 +176,14 @@ impl Root {
             }
             if self.driver.now() - visited >= VISIT_AFTER {
                 visited = self.driver.now();
-                sleeper.ring()?;
                 self.driver.visit();
-                poll_fn(|cx| self.driver.poll_rested(cx)).await;
+                visitor.go_round().await;
+                self.driver.end_visit();
                 continue;
             }
             if settled && quiet >= SLICES_MAX {
                 if self.driver.park()? {
-                    poll_fn(|cx| self.driver.poll_rested(cx)).await;
+                    poll_fn(|cx| self.driver.poll_unparked(cx)).await;
                 }
                 quiet = 0;
                 continue;
@@ -218,8 +221,36 @@ impl Root {
     }
 }
 
+/// Has glommio look at its rings (timers, helpers' results, other threads' wakers), however busy
+/// the sockets are. Its loop goes round only when no task is ready: yielding, also of the task
+/// queue, runs the same queue again at once. So the root task waits too, for a timer of glommio's
+/// that is due: glommio finds it in its round, and so does not go to sleep.
+struct Visitor(Timer);
+
+impl Visitor {
+    fn new() -> Self {
+        Self(Timer::new(NEVER))
+    }
+
+    /// Waits until glommio has gone round.
+    async fn go_round(&mut self) {
+        let mut gone = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut gone, true) {
+                return Pin::new(&mut self.0).poll(cx).map(drop);
+            }
+            // A timer that is due already would not be waited for. One that waits can be set.
+            self.0.reset(NEVER);
+            let _pending = Pin::new(&mut self.0).poll(cx);
+            self.0.reset(Duration::ZERO);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
 /// A task that reads, in glommio's ring, the eventfd that our ring signals while the core is
-/// parked: so whatever happens on either ring ends the park. Rung by hand, it ends a visit.
+/// parked: so whatever happens on either ring ends the park.
 struct Sleeper {
     task: glommio::Task<()>,
     bell: OwnedFd,
@@ -249,7 +280,7 @@ impl Sleeper {
                     tasks.fail(Fault { message, location: None });
                     left.set(true);
                 }
-                driver.end_rest();
+                driver.unpark();
             }
             // Dropped, it would be closed at glommio's next turn, which at the end never comes.
             let _ = file.close().await;
@@ -257,15 +288,10 @@ impl Sleeper {
         Ok(Self { task, bell, leaving })
     }
 
-    fn ring(&self) -> std::io::Result<()> {
-        rustix::io::write(&self.bell, &1_u64.to_ne_bytes())?;
-        Ok(())
-    }
-
     /// Has it close its descriptor and end.
     async fn end(self) {
         self.leaving.set(true);
-        if self.ring().is_ok() {
+        if rustix::io::write(&self.bell, &1_u64.to_ne_bytes()).is_ok() {
             self.task.await;
         }
     }
