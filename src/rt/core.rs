@@ -25,8 +25,6 @@ use crate::stats::WorkerStats;
 const SPARE_MAX: usize = 256;
 /// A kept buffer holds at most this many bytes; larger ones are freed.
 const SPARE_BYTES_MAX: usize = 16 * 1024;
-/// How long a core waits in its own ring at a time, before it looks at glommio's.
-const SLICE: Duration = Duration::from_millis(1);
 /// A turn that took longer was held up: by a handler that did not yield, or by the machine.
 const TURN_MAX: Duration = Duration::from_millis(5);
 /// Of its deferred work a kernel may run no more than this in one enter, and keep the rest.
@@ -89,7 +87,7 @@ impl Core {
             notice,
             alarm: Box::new(Timespec::new()),
             alarm_due: None,
-            tick: Box::new(Timespec::from(SLICE)),
+            tick: Box::new(Timespec::new()),
             ticking: false,
             deadlines: Deadlines::default(),
             timers: Timers::default(),
@@ -274,15 +272,16 @@ impl Core {
     /// How to wait for one slice at most. A wait with a timeout of its own sets the machine's timer
     /// each time, which in a virtual machine costs more than the wait: under load that is several
     /// times in a slice. So a timeout in the ring ends the slice, however many waits it has.
-    pub(super) fn slice(&mut self) -> io::Result<Wait> {
+    pub(super) fn slice(&mut self, longest: Duration) -> io::Result<Wait> {
         if let Some(left) = self.next_deadline()
-            && left < SLICE
+            && left < longest
         {
             return Ok(Wait::Upto(left));
         }
         if !self.ticking {
+            *self.tick = Timespec::from(longest);
             let timeout: *const types::Timespec = &raw const *self.tick;
-            // SAFETY: boxed, never changed, and it belongs to the core until the end.
+            // SAFETY: boxed, left alone while it ticks, and it belongs to the core until the end.
             unsafe { self.push(opcode::Timeout::new(timeout).build(), Token::Tick)? };
             self.ticking = true;
         }

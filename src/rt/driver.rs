@@ -6,13 +6,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::crowd::Place;
 use super::executor::Options;
 use super::mailbox::Notifier;
 use super::ring::Wait;
 use crate::stats::{Pulse, WorkerStats};
+
+/// How long a core that has its CPU for itself waits in its own ring at a time, and how often it
+/// looks at glommio's.
+const SLICE: Duration = Duration::from_millis(1);
+/// Where n share a CPU their slices are n times as long, up to so many times.
+const STRETCH_MAX: u32 = 16;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Driver>>> = const { RefCell::new(None) };
@@ -27,6 +34,7 @@ pub(crate) struct Driver {
     polls: Cell<u64>,
     stats: Arc<WorkerStats>,
     pulse: Arc<Pulse>,
+    place: Place,
     rest: Cell<Rest>,
     root: Cell<Option<Waker>>,
     /// Tasks that were ready during a visit, to be woken after it.
@@ -55,6 +63,7 @@ impl Driver {
             polls: Cell::new(0),
             stats: Arc::clone(&options.stats),
             pulse: Arc::clone(&options.pulse),
+            place: Place::new(options.cpu),
             rest: Cell::new(Rest::None),
             root: Cell::new(None),
             deferred: RefCell::default(),
@@ -112,8 +121,15 @@ impl Driver {
 
     /// As [`turn`](Self::turn), waiting for one slice at most.
     pub(super) fn turn_and_wait(&self) -> io::Result<usize> {
-        let wait = self.core.borrow_mut().slice()?;
+        let wait = self.core.borrow_mut().slice(self.slice())?;
         self.turn(wait)
+    }
+
+    /// How long to wait at most, and how long to leave glommio alone. A look at it takes longer
+    /// than a request, and the end of a slice interrupts the CPU: n executors that did so each
+    /// millisecond would take n times as much of the one CPU.
+    pub(super) fn slice(&self) -> Duration {
+        SLICE * self.place.sharers().min(STRETCH_MAX)
     }
 
     /// The time as of the last turn.
@@ -173,6 +189,7 @@ impl Driver {
         drop(core);
         self.stats.parks.increment();
         self.pulse.rest();
+        self.place.sleep();
         self.rest.set(Rest::Parked);
         Ok(true)
     }
@@ -194,6 +211,7 @@ impl Driver {
             return;
         }
         self.rest.set(Rest::None);
+        self.place.wake();
         {
             let mut core = self.core.borrow_mut();
             core.queue.signal(false);
@@ -213,6 +231,7 @@ impl Driver {
     /// never frees the memory.
     pub(super) fn end(&self) {
         self.rest.set(Rest::None);
+        self.place.sleep();
         let wakers = (self.deferred.take(), self.root.take());
         let remains = self.core.borrow_mut().end();
         // Destructors come back to the driver, and may panic.
@@ -240,5 +259,29 @@ impl Drop for Installed {
     fn drop(&mut self) {
         CURRENT.set(None);
         self.driver.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_awake_on_one_cpu_have_longer_slices() {
+        // No machine that runs this has so many.
+        let cpu = Some(777);
+        let options = || Options { cpu, ..Options::new("crowded") };
+        let (driver, other) = (Driver::new(&options()).unwrap(), Driver::new(&options()).unwrap());
+        assert_eq!(driver.slice(), 2 * SLICE);
+        assert!(other.park().unwrap(), "nothing happens there");
+        assert_eq!(driver.slice(), SLICE);
+        other.with(|_| ());
+        assert_eq!(driver.slice(), 2 * SLICE, "whoever works is awake");
+        let crowd: Vec<Place> = (0..STRETCH_MAX).map(|_| Place::new(cpu)).collect();
+        assert_eq!(driver.slice(), STRETCH_MAX * SLICE);
+        drop(crowd);
+        other.end();
+        assert_eq!(driver.slice(), SLICE);
+        driver.end();
     }
 }

@@ -25,10 +25,8 @@ use super::ring::Wait;
 use super::task::{Tasks, spawn_detached};
 use crate::stats::{Pulse, WorkerStats};
 
-/// After so many slices in which nothing happened the core parks in glommio.
-const SLICES_MAX: u32 = 20;
-/// However busy the sockets are, glommio's rings are looked at this often.
-const VISIT_AFTER: Duration = Duration::from_millis(1);
+/// After so long in which nothing happened the core parks in glommio.
+const PARK_AFTER: Duration = Duration::from_millis(20);
 /// glommio's own way to go round, a timer that preempts the tasks, must never fire. If it does
 /// before the first task of a round has run, glommio takes the round for idle and sleeps, whatever
 /// is ready, until something else wakes it; a thread that is held up at that point is lost.
@@ -168,42 +166,51 @@ impl Root {
     /// wake those for whom something has happened.
     async fn turn_until(&self, done: impl Fn() -> bool) -> std::io::Result<()> {
         let mut visitor = Visitor::new();
-        let (mut quiet, mut visited) = (0, self.driver.now());
+        let mut visited = self.driver.now();
+        let mut stirred = visited;
         loop {
-            let settled = self.settle(&mut quiet).await;
+            let before = self.driver.polls();
+            let settled = self.settle().await;
             if done() {
                 return Ok(());
             }
-            if self.driver.now() - visited >= VISIT_AFTER {
-                visited = self.driver.now();
+            let now = self.driver.now();
+            let polled = self.driver.polls() != before;
+            if polled {
+                stirred = now;
+            }
+            if now - visited >= self.driver.slice() {
+                visited = now;
                 self.driver.visit();
                 visitor.go_round().await;
                 self.driver.end_visit();
                 continue;
             }
-            if settled && quiet >= SLICES_MAX {
+            if !polled && now - stirred >= PARK_AFTER {
                 if self.driver.park()? {
                     poll_fn(|cx| self.driver.poll_unparked(cx)).await;
                 }
-                quiet = 0;
+                stirred = self.driver.now();
                 continue;
             }
             let events =
                 if settled { self.driver.turn_and_wait()? } else { self.driver.turn(Wait::No)? };
-            quiet = if events > 0 || !settled { 0 } else { quiet + 1 };
+            // The tasks may have taken long.
+            if events > 0 || polled {
+                stirred = self.driver.now();
+            }
         }
     }
 
     /// Lets ready tasks run, in rounds, until a round passes in which nobody had anything to do.
     /// False if there is still work after the last round.
-    async fn settle(&self, quiet: &mut u32) -> bool {
+    async fn settle(&self) -> bool {
         for _ in 0..PASSES_MAX {
             let before = self.driver.polls();
             yield_now().await;
             if self.driver.polls() == before {
                 return true;
             }
-            *quiet = 0;
         }
         false
     }

@@ -10,6 +10,7 @@ mod allocation;
 mod block;
 mod blocking;
 mod core;
+mod crowd;
 mod deadline;
 mod driver;
 mod executor;
