@@ -159,7 +159,7 @@ impl Connection {
     }
 
     /// Reads the answers in the input. What nobody asked for stays there, and is taken for the
-    /// answer to the next request: a server that says too much is noticed.
+    /// answer to the next request: unless that is a whole answer, it is noticed.
     fn read_answers(&mut self, thread: &Thread) -> Option<End> {
         let now = thread.now();
         let mut at = 0;
@@ -196,6 +196,7 @@ impl Connection {
         let Some(request) = self.requests.pop_front() else { return };
         self.in_flight -= 1;
         self.answers += 1;
+        self.overdue = false;
         thread.answered(request.from, status, now);
     }
 
