@@ -94,16 +94,8 @@ impl Core {
         let socket = &mut self.sockets[key.0 as usize];
         let entry = opcode::Recv::new(socket.fd(), start, most).build();
         socket.lent = Some(Box::new(Lent { memory, before }));
-        socket.receive = Receive::Filling;
-        socket.in_flight += 1;
         // SAFETY: the memory is on the heap, has room for `most` bytes, and belongs to the socket,
-        // which neither changes nor frees it before the completion; the descriptor is closed later.
-        let pushed = unsafe { self.push(entry, Token::Socket(key.0)) };
-        if pushed.is_err() {
-            let socket = &mut self.sockets[key.0 as usize];
-            socket.receive = Receive::Idle;
-            socket.in_flight -= 1;
-        }
-        pushed
+        // which neither changes nor frees it before the completion.
+        unsafe { self.begin_receive(key, &entry, Receive::Filling) }
     }
 }

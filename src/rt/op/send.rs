@@ -65,26 +65,32 @@ impl Core {
         idle: deadline::Kind,
     ) -> io::Result<SendKey> {
         self.alive()?;
+        Ok(SendKey(self.begin_send(socket, payload, more, idle, None)))
+    }
+
+    fn begin_send(
+        &mut self,
+        socket: SocketKey,
+        payload: Payload,
+        more: bool,
+        kind: deadline::Kind,
+        off: Option<Answers>,
+    ) -> u32 {
         let send = Send {
             payload,
             sent: 0,
             socket: socket.0,
             outcome: None,
             sender: None,
-            kind: idle,
+            kind,
             deadline: deadline::NONE,
             expired: false,
             held: true,
             more,
-            off: None,
+            off,
         };
-        Ok(SendKey(self.begin_send(send)))
-    }
-
-    fn begin_send(&mut self, send: Send) -> u32 {
-        let socket = send.socket;
         let key = key_of(self.sends.insert(send));
-        self.sockets[socket as usize].in_flight += 1;
+        self.sockets[socket.0 as usize].in_flight += 1;
         self.push_send(key);
         key
     }
@@ -101,20 +107,7 @@ impl Core {
         answers: Answers,
     ) -> io::Result<Vec<u8>> {
         self.alive()?;
-        let send = Send {
-            payload: Payload::Buffer(bytes),
-            sent: 0,
-            socket: socket.0,
-            outcome: None,
-            sender: None,
-            kind: idle,
-            deadline: deadline::NONE,
-            expired: false,
-            held: true,
-            more: false,
-            off: Some(answers),
-        };
-        let key = self.begin_send(send);
+        let key = self.begin_send(socket, Payload::Buffer(bytes), false, idle, Some(answers));
         // It is over already if it could not be submitted.
         if self.sends.contains(key as usize) {
             self.sockets[socket.0 as usize].sent_off = key;

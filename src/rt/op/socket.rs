@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use io_uring::squeue::Flags;
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::Fd;
 use io_uring::{opcode, types};
 
@@ -140,17 +140,27 @@ impl Core {
                 once.buf_group(self.large.group()).build().flags(Flags::BUFFER_SELECT)
             }
         };
-        socket.receive = Receive::Armed;
+        // SAFETY: receives into the ring's own buffers.
+        unsafe { self.begin_receive(key, &entry, Receive::Armed) }
+    }
+
+    /// Submits the one receive of a socket.
+    ///
+    /// # Safety
+    /// The memory that it receives into is there until its last completion.
+    pub(super) unsafe fn begin_receive(
+        &mut self,
+        key: SocketKey,
+        entry: &Entry,
+        receive: Receive,
+    ) -> io::Result<()> {
+        // SAFETY: the caller vouches for the memory; the descriptor is closed after the last
+        // completion, which is counted below.
+        unsafe { self.push(entry.clone(), Token::Socket(key.0))? };
+        let socket = &mut self.sockets[key.0 as usize];
+        socket.receive = receive;
         socket.in_flight += 1;
-        // SAFETY: receives into the ring's own buffers; the descriptor is closed after the last
-        // completion.
-        let pushed = unsafe { self.push(entry, Token::Socket(key.0)) };
-        if pushed.is_err() {
-            let socket = &mut self.sockets[key.0 as usize];
-            socket.receive = Receive::Idle;
-            socket.in_flight -= 1;
-        }
-        pushed
+        Ok(())
     }
 
     /// Waits until there is something to take: bytes, the end, an error.
