@@ -61,8 +61,14 @@ pub(super) struct Incoming {
     waiting: bool,
     failed: bool,
     /// A large body whose reader waits for all of it: so far.
-    gathered: Option<Vec<u8>>,
-    claim: Option<Claim>,
+    gathered: Option<Gathered>,
+}
+
+/// A body that is received into its own memory.
+struct Gathered {
+    /// Lent while the kernel fills it.
+    memory: Vec<u8>,
+    _claim: Claim,
 }
 
 /// A body of which so much is still to come is received straight into its own memory, in bytes.
@@ -123,7 +129,6 @@ impl Incoming {
             waiting: false,
             failed: false,
             gathered: None,
-            claim: None,
         };
         Ok((Body::incoming(reader, size), Some(incoming)))
     }
@@ -182,43 +187,44 @@ impl Incoming {
         line: &mut Line,
         input: &mut Input,
     ) -> Poll<io::Result<usize>> {
-        let Some(gathered) = &mut self.gathered else {
+        let Some(Gathered { memory, .. }) = &mut self.gathered else {
             input.compact();
             return line.poll_receive(cx, &mut input.bytes);
         };
         let left = self.decoder.left().and_then(|left| usize::try_from(left).ok());
-        let received = ready!(line.poll_fill(cx, gathered, left.unwrap_or(0)))?;
-        let new = gathered.len() - received;
+        let received = ready!(line.poll_fill(cx, memory, left.unwrap_or(0)))?;
+        let new = memory.len() - received;
         // Of a body of known length every byte is payload.
-        let _payload = self.decoder.decode(&gathered[new..]);
+        let _payload = self.decoder.decode(&memory[new..]);
         Poll::Ready(Ok(received))
     }
 
     /// Whether the body is gathered, and complete: then it has been handed on.
     fn gathers(&mut self, claimed: &Rc<Cell<u64>>, input: &mut Input) -> bool {
         if self.gathered.is_none() {
-            let left = self.decoder.left().filter(|_| self.feeder.wanted_whole());
-            let Some(left) = left.filter(|left| (GATHERED_MIN..=GATHERED_MAX).contains(left))
-            else {
-                return false;
-            };
-            let Some(claim) = Claim::take(claimed, left) else { return false };
-            self.claim = Some(claim);
-            let mut gathered = Vec::with_capacity(usize::try_from(left).unwrap_or(0));
-            let arrived = input.rest();
-            if let Ok(piece) = self.decoder.decode(arrived) {
-                gathered.extend_from_slice(&arrived[piece.payload]);
-                input.start += piece.consumed;
+            self.gathered = self.begin_to_gather(claimed, input);
+        }
+        match self.gathered.take_if(|_| self.decoder.is_done()) {
+            None => false,
+            Some(Gathered { memory, .. }) => {
+                self.feeder.push(memory.into());
+                self.feeder.end(Ok(()));
+                true
             }
-            self.gathered = Some(gathered);
         }
-        if !self.decoder.is_done() {
-            return false;
-        }
-        self.claim = None;
-        self.feeder.push(self.gathered.take().unwrap_or_default().into());
-        self.feeder.end(Ok(()));
-        true
+    }
+
+    /// Memory for what is still to come, with what has arrived of it, if the body is such a one.
+    fn begin_to_gather(&mut self, claimed: &Rc<Cell<u64>>, input: &mut Input) -> Option<Gathered> {
+        let left = self.decoder.left().filter(|_| self.feeder.wanted_whole())?;
+        let bounds = GATHERED_MIN..=GATHERED_MAX;
+        let claim = bounds.contains(&left).then(|| Claim::take(claimed, left))??;
+        let mut memory = Vec::with_capacity(usize::try_from(left).ok()?);
+        let arrived = input.rest();
+        let piece = self.decoder.decode(arrived).ok()?;
+        memory.extend_from_slice(&arrived[piece.payload]);
+        input.start += piece.consumed;
+        Some(Gathered { memory, _claim: claim })
     }
 
     /// Decodes up to the next payload. False if more bytes are needed.
