@@ -1,9 +1,9 @@
 //! Sends the requests of an open loop when they are due.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
+
+use futures_lite::future::yield_now;
 
 use super::schedule::{Nanos, nanos};
 use super::thread::Thread;
@@ -27,7 +27,8 @@ pub(super) async fn pace(thread: Rc<Thread>) {
             sleep(Duration::from_nanos(due - now - nanos(SPIN))).await;
             look = (thread.now(), thread.activity.get());
         } else {
-            pass().await;
+            // The other tasks run, and the ring turns.
+            yield_now().await;
         }
     }
 }
@@ -40,17 +41,4 @@ fn note_idle(thread: &Thread, look: &mut (Nanos, u64), now: Nanos) {
         thread.tally.borrow_mut().idle += passed;
     }
     *look = (now, activity);
-}
-
-/// Lets the other tasks run, and the ring turn.
-async fn pass() {
-    let mut passed = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut passed, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
