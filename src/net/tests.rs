@@ -20,6 +20,7 @@ mod connecting;
 mod filling;
 mod listening;
 mod releasing;
+mod sending_off;
 mod watched;
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use slab::Slab;
 use super::deadline::{Deadlines, Millis};
 use super::executor::Options;
 use super::mailbox::Notice;
-use super::op::{Accept, Connect, Payload, Read, Send, Socket, Token};
+use super::op::{Accept, Connect, Off, Payload, Read, Send, Socket, Token};
 use super::quarantine::Quarantine;
 use super::registry::Registry;
 use super::ring::{Buffers, Completion, Queue, Wait};
@@ -55,16 +55,18 @@ pub(crate) struct Core {
     /// Whom to wake at the end of the turn.
     pub(crate) woken: Vec<Waker>,
     pub(super) garbage: Garbage,
-    /// Sends that nobody waits for and that were begun in this turn: those that are not over at its
-    /// end get a deadline.
-    pub(super) sent_off: Vec<u32>,
+    /// What has been sent off since the last turn. Who is not `None` when everything has been
+    /// submitted is sent.
+    pub(super) sent_off: Vec<Option<Off>>,
+    /// Somebody waits for what was sent off: the next turn must not wait.
+    pub(super) hurry: bool,
     /// Buffers to be used again.
     pub(super) spare: Vec<Vec<u8>>,
     pub(super) quarantine: Quarantine,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) registry: Registry,
     /// Operations whose last completion is still to come.
-    outstanding: usize,
+    pub(super) outstanding: usize,
     pub(super) ended: bool,
     batch: Vec<Completion>,
 }
@@ -95,6 +97,7 @@ impl Core {
             woken: Vec::new(),
             garbage: Garbage::default(),
             sent_off: Vec::new(),
+            hurry: false,
             spare: Vec::new(),
             quarantine: Quarantine::default(),
             stats: Arc::clone(&options.stats),
@@ -171,10 +174,14 @@ impl Core {
 
     /// Submits, waits, and works off what has happened; returns how much that was.
     pub(super) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
-        self.queue.enter(wait)?;
+        let given = (!self.sent_off.is_empty()).then(Instant::now);
+        self.queue.enter(if self.hurry { Wait::No } else { wait })?;
+        let answered = self.queue.has_answered();
         self.look_at_clock();
         let mut events = self.reap();
-        self.watch_sent_off();
+        if let Some(given) = given.filter(|_| answered) {
+            self.settle_sent_off(given);
+        }
         if self.deadlines.next(self.clock.millis()) == Some(Duration::ZERO) {
             events += self.expire()?;
         }
@@ -237,6 +244,7 @@ impl Core {
         match Token::unpack(completion.user_data) {
             Token::Socket(key) => self.received(key, completion),
             Token::Send(key) => self.sent(key, completion),
+            Token::Off(index) => self.not_sent_off(index, completion),
             Token::Accept(key) => self.accepted(key, completion),
             Token::Read(key) => self.read_done(key, completion),
             Token::Connect(key) => self.connected(key, completion),
@@ -327,6 +335,7 @@ impl Core {
         Some(Remains {
             _sockets: std::mem::take(&mut self.sockets),
             _sends: std::mem::take(&mut self.sends),
+            _sent_off: std::mem::take(&mut self.sent_off),
             _accepts: std::mem::take(&mut self.accepts),
             _reads: std::mem::take(&mut self.reads),
             _connects: std::mem::take(&mut self.connects),
@@ -354,6 +363,7 @@ impl Core {
     /// Gives up memory that the kernel may still touch.
     fn leak(&mut self) {
         std::mem::forget(std::mem::take(&mut self.sends));
+        std::mem::forget(std::mem::take(&mut self.sent_off));
         std::mem::forget(std::mem::take(&mut self.reads));
         self.sockets.iter_mut().for_each(|(_, socket)| socket.leak_lent());
         std::mem::forget(std::mem::take(&mut self.connects));
@@ -382,6 +392,7 @@ pub(super) struct Garbage {
 pub(super) struct Remains {
     _sockets: Slab<Socket>,
     _sends: Slab<Send>,
+    _sent_off: Vec<Option<Off>>,
     _accepts: Slab<Accept>,
     _reads: Slab<Read>,
     _connects: Slab<Connect>,

@@ -182,7 +182,7 @@ impl Driver {
         let events = self.turn(Wait::No)?;
         let mut core = self.core.borrow_mut();
         // The kernel may have been short of memory, or a waker may have queued something.
-        if events > 0 || !core.queue.is_submitted() {
+        if events > 0 || !core.queue.is_submitted() || !core.sent_off.is_empty() {
             core.queue.signal(false);
             return Ok(false);
         }

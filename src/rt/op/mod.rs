@@ -7,6 +7,7 @@
 mod accept;
 mod connect;
 mod fill;
+mod off;
 mod read;
 mod send;
 mod socket;
@@ -17,6 +18,7 @@ pub(super) use accept::Accept;
 pub(crate) use accept::{AcceptKey, Accepted, Arming};
 pub(super) use connect::Connect;
 pub(crate) use connect::ConnectKey;
+pub(super) use off::Off;
 pub(super) use read::Read;
 pub(crate) use read::ReadKey;
 pub(super) use send::Send;

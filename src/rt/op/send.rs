@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use io_uring::opcode;
 
+use super::off::{Off, SentOff};
 use super::socket::key_of;
 use super::{SocketKey, Token, wait};
 use crate::rt::core::Core;
@@ -16,9 +17,6 @@ use crate::stats::Answers;
 /// Names a send that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendKey(u32);
-
-/// Names no send.
-pub(super) const NO_SEND: u32 = u32::MAX;
 
 /// Bytes to send. They belong to the driver until the kernel is done with them.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ pub(in crate::rt) struct Send {
     sent: usize,
     socket: u32,
     outcome: Option<Result<(), i32>>,
-    sender: Option<Waker>,
+    pub(super) sender: Option<Waker>,
     kind: deadline::Kind,
     deadline: u32,
     expired: bool,
@@ -53,6 +51,24 @@ pub(in crate::rt) struct Send {
     more: bool,
     /// Of a send that nobody waits for: the answers that it sends, to be counted when it is over.
     off: Option<Answers>,
+}
+
+impl Send {
+    fn new(socket: SocketKey, payload: Payload, more: bool, kind: deadline::Kind) -> Self {
+        Self {
+            payload,
+            sent: 0,
+            socket: socket.0,
+            outcome: None,
+            sender: None,
+            kind,
+            deadline: deadline::NONE,
+            expired: false,
+            held: true,
+            more,
+            off: None,
+        }
+    }
 }
 
 impl Core {
@@ -65,77 +81,31 @@ impl Core {
         idle: deadline::Kind,
     ) -> io::Result<SendKey> {
         self.alive()?;
-        Ok(SendKey(self.begin_send(socket, payload, more, idle, None)))
+        Ok(SendKey(self.begin_send(Send::new(socket, payload, more, idle))))
     }
 
-    fn begin_send(
-        &mut self,
-        socket: SocketKey,
-        payload: Payload,
-        more: bool,
-        kind: deadline::Kind,
-        off: Option<Answers>,
-    ) -> u32 {
-        let send = Send {
-            payload,
-            sent: 0,
-            socket: socket.0,
-            outcome: None,
-            sender: None,
-            kind,
-            deadline: deadline::NONE,
-            expired: false,
-            held: true,
-            more,
-            off,
-        };
+    fn begin_send(&mut self, send: Send) -> u32 {
+        self.sockets[send.socket as usize].in_flight += 1;
         let key = key_of(self.sends.insert(send));
-        self.sockets[socket.0 as usize].in_flight += 1;
         self.push_send(key);
         key
     }
 
-    /// Starts to send all of `bytes`, for nobody to wait for: most sends are over before anybody
-    /// could, and who waits has to be woken. If it fails, the socket has failed. The buffer is kept
-    /// by the core; another comes back, empty. Until [`poll_sent_off`](Self::poll_sent_off) is
-    /// ready nothing else may be sent.
-    pub(crate) fn send_off(
-        &mut self,
-        socket: SocketKey,
-        bytes: Vec<u8>,
-        idle: deadline::Kind,
-        answers: Answers,
-    ) -> io::Result<Vec<u8>> {
-        self.alive()?;
-        let key = self.begin_send(socket, Payload::Buffer(bytes), false, idle, Some(answers));
+    /// Goes on with what was sent off, and of which the socket has taken so many bytes.
+    pub(super) fn go_on_with(&mut self, tried: Off, taken: usize) {
+        let socket = SocketKey(tried.socket);
+        let send = Send {
+            sent: taken,
+            sender: tried.waiter,
+            off: Some(tried.answers),
+            ..Send::new(socket, Payload::Buffer(tried.bytes), false, tried.kind)
+        };
+        let key = self.begin_send(send);
         // It is over already if it could not be submitted.
-        if self.sends.contains(key as usize) {
-            self.sockets[socket.0 as usize].sent_off = key;
-            self.sent_off.push(key);
-        }
-        Ok(self.buffer())
-    }
-
-    /// Waits until what was sent off is over, well or not; ready if nothing was.
-    pub(crate) fn poll_sent_off(&mut self, socket: SocketKey, cx: &mut Context<'_>) -> Poll<()> {
-        let key = self.sockets[socket.0 as usize].sent_off;
-        if key == NO_SEND {
-            return Poll::Ready(());
-        }
-        wait(&mut self.sends[key as usize].sender, cx, &mut self.garbage.wakers);
-        Poll::Pending
-    }
-
-    /// Sets a deadline for what was sent off in this turn and is not over at its end.
-    pub(in crate::rt) fn watch_sent_off(&mut self) {
-        let now = self.clock.millis();
-        for key in self.sent_off.drain(..) {
-            let Some(send) = self.sends.get_mut(key as usize) else { continue };
-            // The entry may be another's by now, who has not waited yet: it is the same deadline.
-            if send.deadline == deadline::NONE && send.outcome.is_none() && !send.expired {
-                let owner = Token::Send(key).pack();
-                self.deadlines.arm(&mut send.deadline, send.kind, owner, now);
-            }
+        if let Some(send) = self.sends.get_mut(key as usize) {
+            let (owner, now) = (Token::Send(key).pack(), self.clock.millis());
+            self.deadlines.arm(&mut send.deadline, send.kind, owner, now);
+            self.sockets[socket.0 as usize].sent_off = SentOff::Waits(key);
         }
     }
 
@@ -203,15 +173,10 @@ impl Core {
     fn end_sent_off(&mut self, key: u32, outcome: Result<(), i32>, answers: &Answers) {
         let send = self.sends.remove(key as usize);
         let socket = &mut self.sockets[send.socket as usize];
-        socket.sent_off = NO_SEND;
+        socket.sent_off = SentOff::Nothing;
         match outcome {
             Ok(()) => answers.record(&self.stats.latency, self.clock.now),
-            Err(errno) => {
-                if socket.error == 0 {
-                    socket.error = errno;
-                }
-                self.woken.extend(socket.reader.take());
-            }
+            Err(errno) => self.woken.extend(socket.fail(errno)),
         }
         if let Payload::Buffer(bytes) = send.payload {
             self.recycle(bytes);

@@ -11,7 +11,7 @@ use io_uring::types::Fd;
 use io_uring::{opcode, types};
 
 use super::fill::Lent;
-use super::send::NO_SEND;
+use super::off::SentOff;
 use super::{Token, wait};
 use crate::rt::block::WORTH_KEEPING;
 use crate::rt::core::Core;
@@ -65,11 +65,10 @@ pub(in crate::rt) struct Socket {
     pub in_flight: u32,
     pub deadline: u32,
     pub(super) error: i32,
-    /// The send that nobody waits for, if one is under way.
-    pub(super) sent_off: u32,
+    pub(super) sent_off: SentOff,
     pub(super) receive: Receive,
     eof: bool,
-    held: bool,
+    pub(super) held: bool,
     pub expired: bool,
     /// How the receive takes its bytes that is under way, or was last.
     portion: Portion,
@@ -94,6 +93,14 @@ impl Socket {
         std::mem::take(&mut self.expired).then(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// It has failed; returns who is to be told.
+    pub(super) fn fail(&mut self, errno: i32) -> Option<Waker> {
+        if self.error == 0 {
+            self.error = errno;
+        }
+        self.reader.take()
+    }
+
     /// Whether there is something for the reader: bytes, the end, an error.
     fn is_settled(&self) -> bool {
         !self.input.is_empty() || self.eof || self.error != 0
@@ -112,7 +119,7 @@ impl Core {
             in_flight: 0,
             deadline: deadline::NONE,
             error: 0,
-            sent_off: NO_SEND,
+            sent_off: SentOff::Nothing,
             receive: Receive::Idle,
             eof: false,
             held: true,

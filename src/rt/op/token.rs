@@ -12,6 +12,8 @@ pub(in crate::rt) enum Token {
     Socket(u32),
     /// A send.
     Send(u32),
+    /// A send that is over when it is submitted, and completes only if it is not.
+    Off(u32),
     /// The accept of a listener.
     Accept(u32),
     /// A file read.
@@ -39,6 +41,7 @@ impl Token {
             Self::Alarm => (6, 0),
             Self::Tick => (7, 0),
             Self::Connect(key) => (8, key),
+            Self::Off(key) => (9, key),
         };
         (kind << KEY_BITS) | u64::from(key)
     }
@@ -56,6 +59,7 @@ impl Token {
             6 => Self::Alarm,
             7 => Self::Tick,
             8 => Self::Connect(key),
+            9 => Self::Off(key),
             _ => Self::Unobserved,
         }
     }
@@ -78,6 +82,7 @@ mod tests {
             Token::Alarm,
             Token::Tick,
             Token::Connect(4),
+            Token::Off(5),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

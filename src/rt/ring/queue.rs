@@ -149,6 +149,15 @@ impl Queue {
         self.ring.as_mut().is_none_or(|ring| ring.submission().is_empty())
     }
 
+    /// Whether the kernel has taken everything that was queued, and kept no completion back: then
+    /// what completes only if it fails has not failed, if there is no completion of it.
+    pub(in crate::rt) fn has_answered(&mut self) -> bool {
+        self.ring.as_mut().is_none_or(|ring| {
+            let queued = ring.submission();
+            queued.is_empty() && !queued.cq_overflow()
+        })
+    }
+
     /// Moves every completion that is there into `batch`.
     pub(in crate::rt) fn reap(&mut self, batch: &mut Vec<Completion>) {
         let Some(ring) = &mut self.ring else { return };
