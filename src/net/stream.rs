@@ -12,7 +12,7 @@ use futures_lite::{AsyncBufRead, AsyncRead, AsyncWrite};
 use socket2::{SockAddr, Socket, Type};
 
 use super::{Output, Transport};
-use crate::rt::{ConnectKey, DeadlineKind, Driver, SendKey, SocketKey};
+use crate::rt::{ConnectKey, DeadlineKind, Driver, Payload, SendKey, SocketKey};
 use crate::stats::Answers;
 
 /// The most that one write takes over, in bytes.
@@ -163,19 +163,19 @@ impl Transport for Stream {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_sending(cx, output))?;
-            let Some((payload, more)) = output.take() else { return Poll::Ready(Ok(())) };
-            let key = self.driver.with(|core| core.send(self.key, payload, more, idle))?;
+            let Some(payload) = output.take() else { return Poll::Ready(Ok(())) };
+            let key = self.driver.with(|core| core.send(self.key, payload, idle))?;
             self.sending = Some(key);
         }
     }
 
     fn send_off(
         &mut self,
-        bytes: Vec<u8>,
+        payload: Payload,
         idle: DeadlineKind,
         answers: Answers,
     ) -> io::Result<Vec<u8>> {
-        self.driver.with(|core| core.send_off(self.key, bytes, idle, answers))
+        self.driver.with(|core| core.send_off(self.key, payload, idle, answers))
     }
 
     fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -245,8 +245,8 @@ impl AsyncWrite for Stream {
         let this = self.get_mut();
         let ahead = this.ahead.as_mut().ok_or_else(not_io)?;
         ahead.output.buffer.extend_from_slice(&buf[..amount]);
-        if let Some((payload, more)) = ahead.output.take() {
-            let key = this.driver.with(|core| core.send(this.key, payload, more, ahead.idle))?;
+        if let Some(payload) = ahead.output.take() {
+            let key = this.driver.with(|core| core.send(this.key, payload, ahead.idle))?;
             this.sending = Some(key);
         }
         Poll::Ready(Ok(amount))

@@ -20,6 +20,7 @@ mod connecting;
 mod filling;
 mod listening;
 mod releasing;
+mod sending;
 mod sending_off;
 mod watched;
 

@@ -23,22 +23,20 @@ impl Output {
         self.buffer.is_empty() && self.tail.is_none()
     }
 
-    /// The next piece to send, and whether another follows.
-    pub(super) fn take(&mut self) -> Option<(Payload, bool)> {
-        if !self.buffer.is_empty() {
-            let buffer = std::mem::take(&mut self.buffer);
-            return Some((Payload::Buffer(buffer), self.tail.is_some()));
+    /// All of it, to be sent in one; none if there is nothing.
+    pub(crate) fn take(&mut self) -> Option<Payload> {
+        if self.is_empty() {
+            return None;
         }
-        Some((Payload::Shared(self.tail.take()?), false))
+        let Self { buffer, tail } = std::mem::take(self);
+        Some(Payload { buffer, tail })
     }
 
-    /// Takes the memory of a sent piece back.
-    pub(super) fn give_back(&mut self, payload: Payload) {
-        if let Payload::Buffer(mut buffer) = payload {
-            buffer.clear();
-            if self.buffer.capacity() == 0 {
-                self.buffer = buffer;
-            }
+    /// Takes the memory of what has been sent back.
+    pub(super) fn give_back(&mut self, mut sent: Payload) {
+        sent.buffer.clear();
+        if self.buffer.capacity() == 0 {
+            self.buffer = sent.buffer;
         }
     }
 }
@@ -74,11 +72,11 @@ pub(crate) trait Transport {
         idle: DeadlineKind,
     ) -> Poll<io::Result<()>>;
 
-    /// Starts to send `bytes`, which nobody waits for, and returns another buffer, empty. If that
+    /// Starts to send `payload`, which nobody waits for, and returns another buffer, empty. If that
     /// fails, the connection has failed. `answers` are counted when it is over.
     fn send_off(
         &mut self,
-        bytes: Vec<u8>,
+        payload: Payload,
         idle: DeadlineKind,
         answers: Answers,
     ) -> io::Result<Vec<u8>>;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, Timespec};
 use io_uring::{opcode, types};
@@ -13,7 +14,7 @@ use slab::Slab;
 use super::deadline::{Deadlines, Millis};
 use super::executor::Options;
 use super::mailbox::Notice;
-use super::op::{Accept, Connect, Off, Payload, Read, Send, Socket, Token};
+use super::op::{Accept, Connect, Off, Read, Send, Socket, Token};
 use super::quarantine::Quarantine;
 use super::registry::Registry;
 use super::ring::{Buffers, Completion, Queue, Wait};
@@ -385,7 +386,7 @@ impl Drop for Core {
 #[derive(Default)]
 pub(super) struct Garbage {
     pub wakers: Vec<Waker>,
-    pub payloads: Vec<Payload>,
+    pub tails: Vec<Bytes>,
 }
 
 /// What is left of a driver at the end of its life; dropping it closes every descriptor.

@@ -418,9 +418,10 @@ impl Dialogue {
         if self.is_full(line) { self.flush(line).await } else { Ok(()) }
     }
 
+    /// Nothing can be queued behind a tail, and nothing will be if the client has sent no more.
     fn is_full(&self, line: &Line) -> bool {
         self.outbox.queued() >= line.core.limits.pipeline
-            || self.outbox.output.tail.is_some()
+            || self.outbox.output.tail.is_some() && !self.input.is_empty()
             || self.outbox.output.buffer.len() >= OUTPUT_MAX
     }
 

@@ -10,6 +10,10 @@ use super::exchange::Line;
 use crate::net::{Output, Transport};
 use crate::stats::Answers;
 
+/// Answers of so many bytes are sent off, at most: the time in which the next request is to come
+/// runs from then, and a client that reads slowly would take more of it to read larger ones.
+const SENT_OFF_MAX: u64 = 128 * 1024;
+
 /// Answers that are sent together.
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -56,16 +60,17 @@ impl Outbox {
         Poll::Ready(sent)
     }
 
-    /// Sends off what is queued, if it is one piece: nobody waits for it, and if it fails, the
-    /// connection does. False if it has to be sent by [`poll_send`](Self::poll_send).
+    /// Sends off what is queued: nobody waits for it, and if it fails, the connection does. False
+    /// if it has to be sent by [`poll_send`](Self::poll_send).
     pub(super) fn send_off(&mut self, line: &mut Line) -> io::Result<bool> {
-        if self.output.tail.is_some() || self.output.buffer.is_empty() {
-            return Ok(self.output.is_empty());
+        let bytes = self.bytes();
+        if bytes == 0 || bytes > SENT_OFF_MAX {
+            return Ok(false);
         }
         let Some(answers) = self.answers.take() else { return Ok(false) };
-        line.core.stats.bytes_sent.add(self.bytes());
-        let bytes = std::mem::take(&mut self.output.buffer);
-        self.output.buffer = line.stream.send_off(bytes, line.core.waits.write_idle, answers)?;
+        let Some(payload) = self.output.take() else { return Ok(false) };
+        line.core.stats.bytes_sent.add(bytes);
+        self.output.buffer = line.stream.send_off(payload, line.core.waits.write_idle, answers)?;
         Ok(true)
     }
 

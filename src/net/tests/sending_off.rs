@@ -3,7 +3,7 @@
 use socket2::SockRef;
 
 use super::*;
-use crate::rt::DeadlineKind;
+use crate::rt::{DeadlineKind, Payload};
 use crate::stats::Answers;
 
 /// Far more than two sockets hold.
@@ -15,7 +15,8 @@ fn kind(longest: Duration) -> DeadlineKind {
 
 /// Sends off the bytes, as the answer to one request.
 fn send_off(stream: &mut Stream, bytes: Vec<u8>, idle: DeadlineKind) {
-    stream.send_off(bytes, idle, Answers::new(Instant::now())).unwrap();
+    let payload = Payload { buffer: bytes, tail: None };
+    stream.send_off(payload, idle, Answers::new(Instant::now())).unwrap();
 }
 
 async fn over(stream: &mut Stream) {

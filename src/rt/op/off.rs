@@ -8,9 +8,9 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use io_uring::opcode;
 use io_uring::squeue::Flags;
 
+use super::payload::{Payload, Pieces};
 use super::socket::key_of;
 use super::{SocketKey, Token, wait};
 use crate::rt::core::Core;
@@ -24,7 +24,9 @@ const TRY: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
 
 /// See the [module](self).
 pub(in crate::rt) struct Off {
-    pub(super) bytes: Vec<u8>,
+    pub(super) payload: Payload,
+    /// Where it is of two pieces.
+    _pieces: Option<Box<Pieces>>,
     pub(super) socket: u32,
     /// How long it may make no progress.
     pub(super) kind: deadline::Kind,
@@ -45,27 +47,29 @@ pub(super) enum SentOff {
 }
 
 impl Core {
-    /// Starts to send all of `bytes`, for nobody to wait for: most sends are over before anybody
+    /// Starts to send all of `payload`, for nobody to wait for: most sends are over before anybody
     /// could, and who waits has to be woken. If it fails, the socket has failed. The buffer is kept
     /// by the core; another comes back, empty. Until [`poll_sent_off`](Self::poll_sent_off) is
     /// ready nothing else may be sent.
     pub(crate) fn send_off(
         &mut self,
         key: SocketKey,
-        bytes: Vec<u8>,
+        payload: Payload,
         idle: deadline::Kind,
         answers: Answers,
     ) -> io::Result<Vec<u8>> {
         self.alive()?;
         let index = key_of(self.sent_off.len());
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let fd = self.sockets[key.0 as usize].fd();
-        let send = opcode::Send::new(fd, bytes.as_ptr(), length).flags(TRY).build();
-        // SAFETY: the bytes are on the heap and belong to the entry of `sent_off`, or of `sends`
-        // after it, which neither changes nor frees them before the kernel is done; the socket's
-        // descriptor is closed later.
-        unsafe { self.push(send.flags(Flags::SKIP_SUCCESS), Token::Off(index))? };
-        self.sent_off.push(Some(Off { bytes, socket: key.0, kind: idle, answers, waiter: None }));
+        let mut pieces = None;
+        let send = payload.send(0, fd, TRY, &mut pieces).flags(Flags::SKIP_SUCCESS);
+        // SAFETY: the bytes, and what names two pieces of them, are on the heap and belong to the
+        // entry of `sent_off`, or of `sends` after it, which neither changes nor frees them before
+        // the kernel is done; the socket's descriptor is closed later.
+        unsafe { self.push(send, Token::Off(index))? };
+        let off =
+            Off { payload, _pieces: pieces, socket: key.0, kind: idle, answers, waiter: None };
+        self.sent_off.push(Some(off));
         let socket = &mut self.sockets[key.0 as usize];
         socket.in_flight += 1;
         socket.sent_off = SentOff::Tried(index);
@@ -125,7 +129,8 @@ impl Core {
 
     fn let_go(&mut self, off: Off) {
         self.woken.extend(off.waiter);
-        self.recycle(off.bytes);
+        self.garbage.tails.extend(off.payload.tail);
+        self.recycle(off.payload.buffer);
         self.release_if_over(SocketKey(off.socket));
     }
 }

@@ -3,10 +3,8 @@
 use std::io;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use io_uring::opcode;
-
 use super::off::{Off, SentOff};
+use super::payload::{Payload, Pieces};
 use super::socket::key_of;
 use super::{SocketKey, Token, wait};
 use crate::rt::core::Core;
@@ -18,28 +16,12 @@ use crate::stats::Answers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendKey(u32);
 
-/// Bytes to send. They belong to the driver until the kernel is done with them.
-#[derive(Debug)]
-pub(crate) enum Payload {
-    /// Bytes of a buffer that the sender gets back.
-    Buffer(Vec<u8>),
-    /// Bytes that are shared.
-    Shared(Bytes),
-}
-
-impl Payload {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Buffer(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
-        }
-    }
-}
-
 /// See the [module](self).
 pub(in crate::rt) struct Send {
     payload: Payload,
     sent: usize,
+    /// Where the latest operation was of two pieces.
+    pieces: Option<Box<Pieces>>,
     socket: u32,
     outcome: Option<Result<(), i32>>,
     pub(super) sender: Option<Waker>,
@@ -47,17 +29,16 @@ pub(in crate::rt) struct Send {
     deadline: u32,
     expired: bool,
     held: bool,
-    /// More follows at once: the kernel may wait for it to fill a packet.
-    more: bool,
     /// Of a send that nobody waits for: the answers that it sends, to be counted when it is over.
     off: Option<Answers>,
 }
 
 impl Send {
-    fn new(socket: SocketKey, payload: Payload, more: bool, kind: deadline::Kind) -> Self {
+    fn new(socket: SocketKey, payload: Payload, kind: deadline::Kind) -> Self {
         Self {
             payload,
             sent: 0,
+            pieces: None,
             socket: socket.0,
             outcome: None,
             sender: None,
@@ -65,7 +46,6 @@ impl Send {
             deadline: deadline::NONE,
             expired: false,
             held: true,
-            more,
             off: None,
         }
     }
@@ -77,11 +57,10 @@ impl Core {
         &mut self,
         socket: SocketKey,
         payload: Payload,
-        more: bool,
         idle: deadline::Kind,
     ) -> io::Result<SendKey> {
         self.alive()?;
-        Ok(SendKey(self.begin_send(Send::new(socket, payload, more, idle))))
+        Ok(SendKey(self.begin_send(Send::new(socket, payload, idle))))
     }
 
     fn begin_send(&mut self, send: Send) -> u32 {
@@ -98,7 +77,7 @@ impl Core {
             sent: taken,
             sender: tried.waiter,
             off: Some(tried.answers),
-            ..Send::new(socket, Payload::Buffer(tried.bytes), false, tried.kind)
+            ..Send::new(socket, tried.payload, tried.kind)
         };
         let key = self.begin_send(send);
         // It is over already if it could not be submitted.
@@ -110,15 +89,12 @@ impl Core {
     }
 
     fn push_send(&mut self, key: u32) {
-        let send = &self.sends[key as usize];
-        let rest = &send.payload.bytes()[send.sent..];
+        let send = &mut self.sends[key as usize];
         let fd = self.sockets[send.socket as usize].fd();
-        let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let more = if send.more { libc::MSG_MORE } else { 0 };
-        let entry =
-            opcode::Send::new(fd, rest.as_ptr(), length).flags(libc::MSG_NOSIGNAL | more).build();
-        // SAFETY: the bytes are on the heap and belong to the entry of `sends`, which neither
-        // changes nor frees them before the completion; the socket's descriptor is closed later.
+        let entry = send.payload.send(send.sent, fd, libc::MSG_NOSIGNAL, &mut send.pieces);
+        // SAFETY: the bytes, and what names two pieces of them, are on the heap and belong to the
+        // entry of `sends`, which neither changes nor frees them before the completion; the
+        // socket's descriptor is closed later.
         if unsafe { self.push(entry, Token::Send(key)) }.is_err() {
             self.finish_send(key, Err(libc::EIO));
         }
@@ -133,7 +109,7 @@ impl Core {
         match completion.errno() {
             None => {
                 send.sent += completion.result.unsigned_abs() as usize;
-                if send.sent >= send.payload.bytes().len() {
+                if send.sent >= send.payload.len() {
                     self.finish_send(key, Ok(()));
                 } else if goes_on {
                     if send.deadline != deadline::NONE {
@@ -160,10 +136,9 @@ impl Core {
         if let Some(answers) = send.off.take() {
             self.end_sent_off(key, outcome, &answers);
         } else if !send.held {
-            match self.sends.remove(key as usize).payload {
-                Payload::Buffer(bytes) => self.quarantine.take(bytes),
-                shared @ Payload::Shared(_) => self.garbage.payloads.push(shared),
-            }
+            let Payload { buffer, tail } = self.sends.remove(key as usize).payload;
+            self.quarantine.take(buffer);
+            self.garbage.tails.extend(tail);
         }
         let entry = &mut self.sockets[socket as usize];
         entry.in_flight -= 1;
@@ -178,9 +153,8 @@ impl Core {
             Ok(()) => answers.record(&self.stats.latency, self.clock.now),
             Err(errno) => self.woken.extend(socket.fail(errno)),
         }
-        if let Payload::Buffer(bytes) = send.payload {
-            self.recycle(bytes);
-        }
+        self.garbage.tails.extend(send.payload.tail);
+        self.recycle(send.payload.buffer);
     }
 
     /// Waits for the end of a send and takes the payload back.
@@ -218,7 +192,7 @@ impl Core {
         self.garbage.wakers.extend(send.sender.take());
         self.deadlines.disarm(&mut send.deadline);
         if send.outcome.is_some() {
-            self.garbage.payloads.push(self.sends.remove(key.0 as usize).payload);
+            self.garbage.tails.extend(self.sends.remove(key.0 as usize).payload.tail);
         }
     }
 }
