@@ -396,6 +396,9 @@ impl Dialogue {
                         return Poll::Ready(Handled::Panicked);
                     }
                 }
+                if let Poll::Ready(Err(_)) = self.outbox.poll_send(cx, line) {
+                    return Poll::Ready(Handled::Gone);
+                }
                 let Some(incoming) = incoming.as_mut() else { break };
                 if !incoming.wanted() {
                     incoming.watch(cx);
@@ -403,9 +406,6 @@ impl Dialogue {
                 }
                 let fed = incoming.poll_feed(cx, line, &mut self.input, &mut self.outbox);
                 std::task::ready!(fed);
-            }
-            if let Poll::Ready(Err(_)) = self.outbox.poll_send(cx, line) {
-                return Poll::Ready(Handled::Gone);
             }
             line.stream.poll_failure(cx).map(|_| Handled::Gone)
         })

@@ -158,13 +158,18 @@ impl Incoming {
             if std::mem::take(&mut self.expects_continue) {
                 outbox.output.buffer.extend_from_slice(CONTINUE);
             }
-            if ready!(outbox.poll_send(cx, line)).is_err() {
-                self.fail(BodyError::Disconnected);
-                return Poll::Ready(());
-            }
-            if !std::mem::replace(&mut self.waiting, true) {
+            let sending = match outbox.poll_send(cx, line) {
+                Poll::Ready(Err(_)) => {
+                    self.fail(BodyError::Disconnected);
+                    return Poll::Ready(());
+                }
+                polled => polled.is_pending(),
+            };
+            // A client may want to read what is sent before it goes on sending.
+            if sending || !self.waiting {
                 line.stream.arm(line.core.waits.body_idle);
             }
+            self.waiting = !sending;
             let received = ready!(self.poll_receive(cx, line, input));
             self.waiting = false;
             match received {

@@ -1,5 +1,9 @@
 //! An answer, from the application to the socket.
 
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
@@ -86,8 +90,17 @@ impl Dialogue {
         }
     }
 
-    /// Sends a body as it comes. If the body fails, the client must not take what it has for the
-    /// whole.
+    /// Begins to send what is queued, which whoever waits next goes on with.
+    async fn begin_to_send(&mut self, line: &mut Line) -> io::Result<()> {
+        poll_fn(|cx| match self.outbox.poll_send(cx, line) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
+    /// Sends a body as it comes: a piece is on its way while the next is waited for. If the body
+    /// fails, the client must not take what it has for the whole.
     async fn stream(
         &mut self,
         line: &mut Line,
@@ -115,12 +128,16 @@ impl Dialogue {
                 let Some(rest) = rest else { return Err(Cut::Body) };
                 *left = rest;
             }
+            // The piece before this one: no more than that is ahead of the client.
+            self.flush(line).await.map_err(|_| Cut::Line)?;
             if length == AnswerLength::Chunked {
                 encode_chunk(&mut self.outbox.output.buffer, &chunk);
             } else {
                 self.append(chunk);
             }
-            self.flush(line).await.map_err(|_| Cut::Line)?;
+            if left != Some(0) {
+                self.begin_to_send(line).await.map_err(|_| Cut::Line)?;
+            }
         }
         if length == AnswerLength::Chunked {
             self.outbox.output.buffer.extend_from_slice(LAST_CHUNK);

@@ -23,6 +23,7 @@ mod drain;
 mod hostile;
 mod panics;
 mod statistics;
+mod streaming;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the slow handler takes: long enough for a test to act meanwhile.
