@@ -39,6 +39,7 @@ pub(crate) struct Core {
     pub(super) queue: Queue,
     pub(super) small: Buffers,
     pub(super) large: Buffers,
+    pub(super) bulk: Buffers,
     pub(super) sockets: Slab<Socket>,
     pub(super) sends: Slab<Send>,
     pub(super) accepts: Slab<Accept>,
@@ -78,10 +79,12 @@ impl Core {
         let queue = Queue::new()?;
         let small = Buffers::small(&queue.submitter()?)?;
         let large = Buffers::large(&queue.submitter()?)?;
+        let bulk = Buffers::bulk(&queue.submitter()?)?;
         let mut core = Self {
             queue,
             small,
             large,
+            bulk,
             sockets: Slab::new(),
             sends: Slab::new(),
             accepts: Slab::new(),
@@ -330,6 +333,7 @@ impl Core {
         self.queue.close();
         self.small.close();
         self.large.close();
+        self.bulk.close();
         // Before the first descriptor is closed.
         self.registry.clear();
         self.quarantine.check();
@@ -371,6 +375,7 @@ impl Core {
         self.notice.leak();
         self.small.leak();
         self.large.leak();
+        self.bulk.leak();
     }
 }
 

@@ -13,10 +13,10 @@ use io_uring::{opcode, types};
 use super::fill::Lent;
 use super::off::SentOff;
 use super::{Token, wait};
-use crate::rt::block::WORTH_KEEPING;
+use crate::rt::block::{self, BLOCK_BYTES, WORTH_KEEPING};
 use crate::rt::core::Core;
 use crate::rt::deadline;
-use crate::rt::ring::Completion;
+use crate::rt::ring::{Buffers, Completion};
 
 /// A socket that nobody reads, and that has so many bytes to be read, receives no more of them
 /// until somebody does.
@@ -51,6 +51,23 @@ pub(super) enum Portion {
     /// Once, into a large one: of a socket that has received in bulk, and may do so again. It is
     /// left to the reader where the rest goes.
     Large,
+    /// Once, into a bulk one: of a socket that has filled a large one.
+    Bulk,
+}
+
+impl Portion {
+    /// How the next receive takes its bytes after this one, which took so many; and whether they
+    /// are worth their buffer. A small one is never kept, and a bulk one only for more than a
+    /// large one holds: who keeps a body must not keep many times its memory.
+    fn weigh(self, len: usize) -> (Self, bool) {
+        match self {
+            Self::Small => (Self::Small, false),
+            Self::Large if len == BLOCK_BYTES => (Self::Bulk, true),
+            Self::Large => (Self::Large, len >= WORTH_KEEPING),
+            Self::Bulk if len >= BLOCK_BYTES => (Self::Bulk, true),
+            Self::Bulk => (Self::Large, false),
+        }
+    }
 }
 
 /// See the [module](self). It goes when its handle is dropped and the kernel has let go of it.
@@ -141,11 +158,8 @@ impl Core {
         socket.portion = std::mem::replace(&mut socket.next, Portion::Small);
         let entry = match socket.portion {
             Portion::Small => opcode::RecvMulti::new(socket.fd(), self.small.group()).build(),
-            Portion::Large => {
-                // As much as the buffer holds.
-                let once = opcode::Recv::new(socket.fd(), std::ptr::null_mut(), 0);
-                once.buf_group(self.large.group()).build().flags(Flags::BUFFER_SELECT)
-            }
+            Portion::Large => receive_once(socket.fd(), &self.large),
+            Portion::Bulk => receive_once(socket.fd(), &self.bulk),
         };
         // SAFETY: receives into the ring's own buffers.
         unsafe { self.begin_receive(key, &entry, Receive::Armed) }
@@ -243,6 +257,7 @@ impl Core {
                 match socket.portion {
                     Portion::Small => self.small.grow(),
                     Portion::Large => self.large.grow(),
+                    Portion::Bulk => self.bulk.grow(),
                 }
             }
             // Cancelled by us, or interrupted: the next reader starts it again.
@@ -262,19 +277,23 @@ impl Core {
         let buffers = match socket.portion {
             Portion::Small => &mut self.small,
             Portion::Large => &mut self.large,
+            Portion::Bulk => &mut self.bulk,
         };
         if !socket.held || len == 0 {
             return buffers.give_back(buffer);
         }
-        let block = socket.portion == Portion::Large && len >= WORTH_KEEPING;
-        if block && socket.input.is_empty() {
+        let (next, worth_keeping) = socket.portion.weigh(len);
+        if worth_keeping && socket.input.is_empty() {
             let block = buffers.take(buffer, len);
             let emptied = std::mem::replace(&mut socket.input, block);
-            socket.next = Portion::Large;
+            socket.next = next;
             return self.recycle(emptied);
         }
         if socket.input.capacity() == 0 {
-            socket.input = self.spare.pop().unwrap_or_default();
+            socket.input = match len {
+                WORTH_KEEPING.. => block::get(BLOCK_BYTES),
+                _ => self.spare.pop().unwrap_or_default(),
+            };
         }
         socket.input.extend_from_slice(buffers.bytes(buffer, len));
         if socket.input.len() >= WORTH_KEEPING {
@@ -444,6 +463,12 @@ impl Core {
     }
 }
 
+/// Receives once, as much as one of these buffers holds.
+fn receive_once(fd: Fd, buffers: &Buffers) -> Entry {
+    let once = opcode::Recv::new(fd, std::ptr::null_mut(), 0);
+    once.buf_group(buffers.group()).build().flags(Flags::BUFFER_SELECT)
+}
+
 /// A table's index as a key.
 pub(super) fn key_of(index: usize) -> u32 {
     u32::try_from(index).expect("invariant: fewer entries than descriptors")
@@ -454,5 +479,24 @@ impl Core {
     /// How many bytes wait to be read, of all sockets.
     pub(crate) fn input_len(&self) -> usize {
         self.sockets.iter().map(|(_, socket)| socket.input.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_fills_its_buffers_gets_longer_ones_and_none_is_kept_for_little() {
+        for (portion, len, weighed) in [
+            (Portion::Small, 8192, (Portion::Small, false)),
+            (Portion::Large, WORTH_KEEPING - 1, (Portion::Large, false)),
+            (Portion::Large, WORTH_KEEPING, (Portion::Large, true)),
+            (Portion::Large, BLOCK_BYTES, (Portion::Bulk, true)),
+            (Portion::Bulk, BLOCK_BYTES - 1, (Portion::Large, false)),
+            (Portion::Bulk, BLOCK_BYTES, (Portion::Bulk, true)),
+        ] {
+            assert_eq!(portion.weigh(len), weighed, "{portion:?} with {len} bytes");
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! The provided buffers into which the kernel receives.
 //!
-//! There are two kinds. A **small** buffer is with the kernel, or for the length of one look at its
-//! bytes with us: the driver copies what arrived into the socket's own memory and gives the buffer
-//! back at once. So a slow consumer can never hold one, and few are enough. Few also stay in the
-//! cache: the ring hands them out in turn, so each that is provided is touched. A **large** one
-//! that the kernel has filled for the most part goes to the socket as it is, and the kernel gets
-//! another in its place. Of either there are few at first, and twice as many whenever the kernel
-//! ran out.
+//! There are three kinds. A **small** buffer is with the kernel, or for the length of one look at
+//! its bytes with us: the driver copies what arrived into the socket's own memory and gives the
+//! buffer back at once. So a slow consumer can never hold one, and few are enough. Few also stay
+//! in the cache: the ring hands them out in turn, so each that is provided is touched. A **large**
+//! one that the kernel has filled for the most part goes to the socket as it is, and the kernel
+//! gets another in its place. So does a **bulk** one, for who has filled a large one. Of each there
+//! are few at first, and twice as many whenever the kernel ran out.
 
 use std::io;
 use std::ptr::NonNull;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
-use crate::rt::block::{self, BLOCK_BYTES};
+use crate::rt::block::{self, BLOCK_BYTES, BULK_BYTES};
 
 /// A small buffer, in bytes: 4 KiB and the head before it, or most heads alone.
 const SMALL_BYTES: usize = 8 * 1024;
@@ -43,6 +43,11 @@ impl Buffers {
     /// Registers the large ones.
     pub(in crate::rt) fn large(submitter: &Submitter<'_>) -> io::Result<Self> {
         Self::register(submitter, 1, BLOCK_BYTES, 4, 256)
+    }
+
+    /// Registers those for what comes in bulk.
+    pub(in crate::rt) fn bulk(submitter: &Submitter<'_>) -> io::Result<Self> {
+        Self::register(submitter, 2, BULK_BYTES, 4, 64)
     }
 
     fn register(
@@ -132,7 +137,7 @@ impl Buffers {
     }
 
     fn fresh(&self) -> Vec<u8> {
-        if self.bytes == BLOCK_BYTES { block::get() } else { Vec::with_capacity(self.bytes) }
+        block::get(self.bytes)
     }
 }
 
