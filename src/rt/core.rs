@@ -179,7 +179,9 @@ impl Core {
     /// Submits, waits, and works off what has happened; returns how much that was.
     pub(super) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         let given = (!self.sent_off.is_empty()).then(Instant::now);
-        self.queue.enter(if self.hurry { Wait::No } else { wait })?;
+        // Who is to be woken already must not wait for something else to happen.
+        let hurry = self.hurry || !self.woken.is_empty();
+        self.queue.enter(if hurry { Wait::No } else { wait })?;
         let answered = self.queue.has_answered();
         self.look_at_clock();
         let mut events = self.reap();

@@ -4,8 +4,8 @@ use super::*;
 use crate::rt::DeadlineKind;
 
 /// Long enough for a send to stop in it, too.
-const HEAD: usize = 300_000;
-const BODY: usize = 5 << 20;
+const HEAD: usize = 100_000;
+const BODY: usize = 400_000;
 
 fn pattern(seed: u32, length: usize) -> Vec<u8> {
     (seed..).take(length).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
