@@ -24,14 +24,14 @@ impl Payload {
         self.buffer.len() + self.tail().len()
     }
 
-    /// The operation that sends what is left of it behind the first `sent` bytes. It names memory of
-    /// this payload, and of `pieces` if there are two.
+    /// The operation that sends what is left behind the first `sent` bytes. It names memory of this
+    /// payload, and of `pieces` if there are two.
     pub(super) fn send(
         &self,
         sent: usize,
         fd: Fd,
         flags: i32,
-        into: &mut Option<Box<Pieces>>,
+        pieces: &mut Option<Box<Pieces>>,
     ) -> Entry {
         match self.rest(sent) {
             (rest, []) => {
@@ -39,7 +39,7 @@ impl Payload {
                 opcode::Send::new(fd, rest.as_ptr(), length).flags(flags).build()
             }
             (first, second) => {
-                let pieces = into.insert(Box::new(Pieces::new([first, second])));
+                let pieces = pieces.insert(Box::new(Pieces::new([first, second])));
                 opcode::SendMsg::new(fd, pieces.message()).flags(flags.cast_unsigned()).build()
             }
         }
