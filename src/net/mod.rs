@@ -8,6 +8,6 @@ mod transport;
 
 pub(crate) use listener::Listener;
 pub(crate) use stream::Stream;
-pub(crate) use transport::{Output, Transport};
+pub(crate) use transport::Transport;
 
-pub(crate) use crate::rt::Arming;
+pub(crate) use crate::rt::{Arming, Output};

@@ -12,7 +12,7 @@ use futures_lite::{AsyncBufRead, AsyncRead, AsyncWrite};
 use socket2::{SockAddr, Socket, Type};
 
 use super::{Output, Transport};
-use crate::rt::{ConnectKey, DeadlineKind, Driver, Payload, SendKey, SocketKey};
+use crate::rt::{ConnectKey, DeadlineKind, Driver, SendKey, SocketKey};
 use crate::stats::Answers;
 
 /// The most that one write takes over, in bytes.
@@ -171,11 +171,11 @@ impl Transport for Stream {
 
     fn send_off(
         &mut self,
-        payload: Payload,
+        output: Output,
         idle: DeadlineKind,
         answers: Answers,
     ) -> io::Result<Vec<u8>> {
-        self.driver.with(|core| core.send_off(self.key, payload, idle, answers))
+        self.driver.with(|core| core.send_off(self.key, output, idle, answers))
     }
 
     fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -3,43 +3,8 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
-use crate::rt::{DeadlineKind, Payload};
+use crate::rt::{DeadlineKind, Output};
 use crate::stats::Answers;
-
-/// Bytes on their way out: a buffer that is used again and again, and shared pieces behind it.
-#[derive(Debug, Default)]
-pub(crate) struct Output {
-    /// Encoded heads and small bodies.
-    pub buffer: Vec<u8>,
-    /// A large body, sent behind the buffer without a copy.
-    pub tail: Option<Bytes>,
-}
-
-impl Output {
-    /// Whether there is nothing to send.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty() && self.tail.is_none()
-    }
-
-    /// All of it, to be sent in one; none if there is nothing.
-    pub(crate) fn take(&mut self) -> Option<Payload> {
-        if self.is_empty() {
-            return None;
-        }
-        let Self { buffer, tail } = std::mem::take(self);
-        Some(Payload { buffer, tail })
-    }
-
-    /// Takes the memory of what has been sent back.
-    pub(super) fn give_back(&mut self, mut sent: Payload) {
-        sent.buffer.clear();
-        if self.buffer.capacity() == 0 {
-            self.buffer = sent.buffer;
-        }
-    }
-}
 
 /// A byte stream under a connection: a socket now; TLS or a stream of HTTP/2 later.
 pub(crate) trait Transport {
@@ -72,11 +37,11 @@ pub(crate) trait Transport {
         idle: DeadlineKind,
     ) -> Poll<io::Result<()>>;
 
-    /// Starts to send `payload`, which nobody waits for, and returns another buffer, empty. If that
+    /// Starts to send `output`, which nobody waits for, and returns another buffer, empty. If that
     /// fails, the connection has failed. `answers` are counted when it is over.
     fn send_off(
         &mut self,
-        payload: Payload,
+        output: Output,
         idle: DeadlineKind,
         answers: Answers,
     ) -> io::Result<Vec<u8>>;

@@ -11,8 +11,7 @@ use bytes::Bytes;
 /// it.
 pub(super) const BLOCK_BYTES: usize = 68 * 1024;
 /// A bulk block, in bytes: for a body that fills blocks faster than they are taken. Fewer and
-/// longer receives and sends cost a quarter less; half as long ones gain half of that, and twice
-/// as long ones hardly more.
+/// longer receives and sends cost a quarter less; docs/ARCHITECTURE.md has the figures.
 pub(super) const BULK_BYTES: usize = 260 * 1024;
 /// From so many bytes on handing memory on is cheaper than copying it.
 pub(crate) const WORTH_KEEPING: usize = 16 * 1024;

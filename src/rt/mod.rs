@@ -39,7 +39,7 @@ pub(crate) use executor::{End, Options, run};
 pub(crate) use fault::Fault;
 pub use file::File;
 pub(crate) use mailbox::{Receiver, Sender, mailbox};
-pub(crate) use op::{AcceptKey, Accepted, Arming, ConnectKey, Payload, SendKey, SocketKey};
+pub(crate) use op::{AcceptKey, Accepted, Arming, ConnectKey, Output, SendKey, SocketKey};
 pub(crate) use registry::Registry;
 pub(crate) use task::spawn_detached;
 pub use task::{JoinHandle, spawn_local};

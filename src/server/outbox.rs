@@ -4,8 +4,6 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::exchange::Line;
 use crate::net::{Output, Transport};
 use crate::stats::Answers;
@@ -68,16 +66,15 @@ impl Outbox {
             return Ok(false);
         }
         let Some(answers) = self.answers.take() else { return Ok(false) };
-        let Some(payload) = self.output.take() else { return Ok(false) };
+        let output = std::mem::take(&mut self.output);
         line.core.stats.bytes_sent.add(bytes);
-        self.output.buffer = line.stream.send_off(payload, line.core.waits.write_idle, answers)?;
+        self.output.buffer = line.stream.send_off(output, line.core.waits.write_idle, answers)?;
         Ok(true)
     }
 
     /// How many bytes the kernel has not been given yet.
     fn bytes(&self) -> u64 {
-        let tail = self.output.tail.as_ref().map_or(0, Bytes::len);
-        (self.output.buffer.len() + tail) as u64
+        self.output.len() as u64
     }
 
     /// Gets ready for the next connection, with memory for this many bytes.

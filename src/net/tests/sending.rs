@@ -139,9 +139,8 @@ fn two_pieces_can_be_sent_off() {
     });
     on_executor(|| async {
         let mut stream = Stream::new(server).unwrap();
-        let payload = two_pieces().take().unwrap();
         let answers = crate::stats::Answers::new(Instant::now());
-        assert!(stream.send_off(payload, idle(PATIENCE), answers).unwrap().is_empty());
+        assert!(stream.send_off(two_pieces(), idle(PATIENCE), answers).unwrap().is_empty());
         poll_fn(|cx| stream.poll_sent_off(cx)).await;
         assert_eq!(Driver::current().stats().latency.snapshot().count(), 1);
     })

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use io_uring::squeue::Flags;
 
-use super::payload::{Payload, Pieces};
+use super::output::{Output, Pieces};
 use super::socket::key_of;
 use super::{SocketKey, Token, wait};
 use crate::rt::core::Core;
@@ -24,7 +24,7 @@ const TRY: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
 
 /// See the [module](self).
 pub(in crate::rt) struct Off {
-    pub(super) payload: Payload,
+    pub(super) output: Output,
     /// Where it is of two pieces.
     _pieces: Option<Box<Pieces>>,
     pub(super) socket: u32,
@@ -47,14 +47,14 @@ pub(super) enum SentOff {
 }
 
 impl Core {
-    /// Starts to send all of `payload`, for nobody to wait for: most sends are over before anybody
+    /// Starts to send all of `output`, for nobody to wait for: most sends are over before anybody
     /// could, and who waits has to be woken. If it fails, the socket has failed. The buffer is kept
     /// by the core; another comes back, empty. Until [`poll_sent_off`](Self::poll_sent_off) is
     /// ready nothing else may be sent.
     pub(crate) fn send_off(
         &mut self,
         key: SocketKey,
-        payload: Payload,
+        output: Output,
         idle: deadline::Kind,
         answers: Answers,
     ) -> io::Result<Vec<u8>> {
@@ -62,13 +62,12 @@ impl Core {
         let index = key_of(self.sent_off.len());
         let fd = self.sockets[key.0 as usize].fd();
         let mut pieces = None;
-        let send = payload.send(0, fd, TRY, &mut pieces).flags(Flags::SKIP_SUCCESS);
+        let send = output.send(0, fd, TRY, &mut pieces).flags(Flags::SKIP_SUCCESS);
         // SAFETY: the bytes, and what names two pieces of them, are on the heap and belong to the
         // entry of `sent_off`, or of `sends` after it, which neither changes nor frees them before
         // the kernel is done; the socket's descriptor is closed later.
         unsafe { self.push(send, Token::Off(index))? };
-        let off =
-            Off { payload, _pieces: pieces, socket: key.0, kind: idle, answers, waiter: None };
+        let off = Off { output, _pieces: pieces, socket: key.0, kind: idle, answers, waiter: None };
         self.sent_off.push(Some(off));
         let socket = &mut self.sockets[key.0 as usize];
         socket.in_flight += 1;
@@ -81,13 +80,11 @@ impl Core {
         let waiter = match self.sockets[key.0 as usize].sent_off {
             SentOff::Nothing => return Poll::Ready(()),
             SentOff::Waits(send) => &mut self.sends[send as usize].sender,
-            SentOff::Tried(index) => match &mut self.sent_off[index as usize] {
-                Some(off) => {
-                    self.hurry = true;
-                    &mut off.waiter
-                }
-                None => return Poll::Ready(()),
-            },
+            SentOff::Tried(index) => {
+                let Some(off) = &mut self.sent_off[index as usize] else { return Poll::Ready(()) };
+                self.hurry = true;
+                &mut off.waiter
+            }
         };
         wait(waiter, cx, &mut self.garbage.wakers);
         Poll::Pending
@@ -129,8 +126,8 @@ impl Core {
 
     fn let_go(&mut self, off: Off) {
         self.woken.extend(off.waiter);
-        self.garbage.tails.extend(off.payload.tail);
-        self.recycle(off.payload.buffer);
+        self.garbage.tails.extend(off.output.tail);
+        self.recycle(off.output.buffer);
         self.release_if_over(SocketKey(off.socket));
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 use super::off::{Off, SentOff};
-use super::payload::{Payload, Pieces};
+use super::output::{Output, Pieces};
 use super::socket::key_of;
 use super::{SocketKey, Token, wait};
 use crate::rt::core::Core;
@@ -18,7 +18,7 @@ pub(crate) struct SendKey(u32);
 
 /// See the [module](self).
 pub(in crate::rt) struct Send {
-    payload: Payload,
+    output: Output,
     sent: usize,
     /// Where the latest operation was of two pieces.
     pieces: Option<Box<Pieces>>,
@@ -34,9 +34,9 @@ pub(in crate::rt) struct Send {
 }
 
 impl Send {
-    fn new(socket: SocketKey, payload: Payload, kind: deadline::Kind) -> Self {
+    fn new(socket: SocketKey, output: Output, kind: deadline::Kind) -> Self {
         Self {
-            payload,
+            output,
             sent: 0,
             pieces: None,
             socket: socket.0,
@@ -52,15 +52,15 @@ impl Send {
 }
 
 impl Core {
-    /// Starts to send all of `payload`; `idle` is how long it may make no progress.
+    /// Starts to send all of `output`; `idle` is how long it may make no progress.
     pub(crate) fn send(
         &mut self,
         socket: SocketKey,
-        payload: Payload,
+        output: Output,
         idle: deadline::Kind,
     ) -> io::Result<SendKey> {
         self.alive()?;
-        Ok(SendKey(self.begin_send(Send::new(socket, payload, idle))))
+        Ok(SendKey(self.begin_send(Send::new(socket, output, idle))))
     }
 
     fn begin_send(&mut self, send: Send) -> u32 {
@@ -77,7 +77,7 @@ impl Core {
             sent: taken,
             sender: tried.waiter,
             off: Some(tried.answers),
-            ..Send::new(socket, tried.payload, tried.kind)
+            ..Send::new(socket, tried.output, tried.kind)
         };
         let key = self.begin_send(send);
         // It is over already if it could not be submitted.
@@ -91,7 +91,7 @@ impl Core {
     fn push_send(&mut self, key: u32) {
         let send = &mut self.sends[key as usize];
         let fd = self.sockets[send.socket as usize].fd();
-        let entry = send.payload.send(send.sent, fd, libc::MSG_NOSIGNAL, &mut send.pieces);
+        let entry = send.output.send(send.sent, fd, libc::MSG_NOSIGNAL, &mut send.pieces);
         // SAFETY: the bytes, and what names two pieces of them, are on the heap and belong to the
         // entry of `sends`, which neither changes nor frees them before the completion; the
         // socket's descriptor is closed later.
@@ -109,7 +109,7 @@ impl Core {
         match completion.errno() {
             None => {
                 send.sent += completion.result.unsigned_abs() as usize;
-                if send.sent >= send.payload.len() {
+                if send.sent >= send.output.len() {
                     self.finish_send(key, Ok(()));
                 } else if goes_on {
                     if send.deadline != deadline::NONE {
@@ -136,7 +136,7 @@ impl Core {
         if let Some(answers) = send.off.take() {
             self.end_sent_off(key, outcome, &answers);
         } else if !send.held {
-            let Payload { buffer, tail } = self.sends.remove(key as usize).payload;
+            let Output { buffer, tail } = self.sends.remove(key as usize).output;
             self.quarantine.take(buffer);
             self.garbage.tails.extend(tail);
         }
@@ -153,16 +153,16 @@ impl Core {
             Ok(()) => answers.record(&self.stats.latency, self.clock.now),
             Err(errno) => self.woken.extend(socket.fail(errno)),
         }
-        self.garbage.tails.extend(send.payload.tail);
-        self.recycle(send.payload.buffer);
+        self.garbage.tails.extend(send.output.tail);
+        self.recycle(send.output.buffer);
     }
 
-    /// Waits for the end of a send and takes the payload back.
+    /// Waits for the end of a send and takes the output back.
     pub(crate) fn poll_sent(
         &mut self,
         key: SendKey,
         cx: &mut Context<'_>,
-    ) -> Poll<(io::Result<()>, Payload)> {
+    ) -> Poll<(io::Result<()>, Output)> {
         let now = self.clock.millis();
         let send = &mut self.sends[key.0 as usize];
         let Some(outcome) = send.outcome else {
@@ -174,7 +174,7 @@ impl Core {
             return Poll::Pending;
         };
         let send = self.sends.remove(key.0 as usize);
-        Poll::Ready((outcome.map_err(io::Error::from_raw_os_error), send.payload))
+        Poll::Ready((outcome.map_err(io::Error::from_raw_os_error), send.output))
     }
 
     /// The deadline of a send has passed: it is cancelled, and ends as timed out.
@@ -192,7 +192,7 @@ impl Core {
         self.garbage.wakers.extend(send.sender.take());
         self.deadlines.disarm(&mut send.deadline);
         if send.outcome.is_some() {
-            self.garbage.tails.extend(self.sends.remove(key.0 as usize).payload.tail);
+            self.garbage.tails.extend(self.sends.remove(key.0 as usize).output.tail);
         }
     }
 }

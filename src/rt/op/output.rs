@@ -5,27 +5,46 @@ use io_uring::opcode;
 use io_uring::squeue::Entry;
 use io_uring::types::Fd;
 
-/// Bytes to send. They belong to the driver until the kernel is done with them.
+/// Bytes on their way out: a buffer that is used again and again, and a shared piece behind it.
+/// While they are sent they belong to the driver, until the kernel is done with them.
 #[derive(Debug, Default)]
-pub(crate) struct Payload {
-    /// The first of them, in a buffer that the sender gets back.
+pub(crate) struct Output {
+    /// Encoded heads and small bodies.
     pub buffer: Vec<u8>,
-    /// Behind those, bytes that are shared.
+    /// A large body, sent behind the buffer without a copy.
     pub tail: Option<Bytes>,
 }
 
-impl Payload {
+impl Output {
+    /// Whether there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.tail.is_none()
+    }
+
+    /// All of it, to be sent in one; none if there is nothing.
+    pub(crate) fn take(&mut self) -> Option<Self> {
+        (!self.is_empty()).then(|| std::mem::take(self))
+    }
+
+    /// Takes the memory of what has been sent back.
+    pub(crate) fn give_back(&mut self, mut sent: Self) {
+        sent.buffer.clear();
+        if self.buffer.capacity() == 0 {
+            self.buffer = sent.buffer;
+        }
+    }
+
     fn tail(&self) -> &[u8] {
         self.tail.as_deref().unwrap_or_default()
     }
 
     /// How many bytes it has.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.buffer.len() + self.tail().len()
     }
 
     /// The operation that sends what is left behind the first `sent` bytes. It names memory of this
-    /// payload, and of `pieces` if there are two.
+    /// output, and of `pieces` if there are two.
     pub(super) fn send(
         &self,
         sent: usize,
@@ -86,14 +105,14 @@ mod tests {
 
     #[test]
     fn what_is_left_begins_where_the_kernel_stopped() {
-        let payload = Payload { buffer: b"head".to_vec(), tail: Some(Bytes::from_static(b"body")) };
+        let output = Output { buffer: b"head".to_vec(), tail: Some(Bytes::from_static(b"body")) };
         for (sent, first, second) in
             [(0, "head", "body"), (3, "d", "body"), (4, "body", ""), (7, "y", ""), (8, "", "")]
         {
             let rest = (first.as_bytes(), second.as_bytes());
-            assert_eq!(payload.rest(sent), rest, "after {sent} bytes");
+            assert_eq!(output.rest(sent), rest, "after {sent} bytes");
         }
-        let whole = Payload { buffer: b"whole".to_vec(), tail: None };
+        let whole = Output { buffer: b"whole".to_vec(), tail: None };
         assert_eq!((whole.rest(2), whole.len()), ((&b"ole"[..], &b""[..]), 5));
     }
 }
