@@ -180,6 +180,27 @@ fn a_stream_goes_while_what_it_sent_off_waits_for_room() {
 }
 
 #[test]
+fn a_stream_goes_while_the_socket_takes_what_it_sent_off() {
+    let (server, mut client) = pair();
+    client.set_nonblocking(true).unwrap();
+    on_executor(move || async move {
+        let mut stream = Stream::new(server).unwrap();
+        send_off(&mut stream, large(), kind(Duration::from_secs(3600)));
+        until(|| in_flight().1 == 1).await;
+        // So that the next part is taken when it is submitted, before the cancellation.
+        let mut bytes = vec![0; 64 << 10];
+        for _ in 0..100 {
+            let _none_yet = client.read(&mut bytes);
+            futures_lite::future::yield_now().await;
+        }
+        let _none_yet = client.read(&mut bytes);
+        drop(stream);
+        until(|| in_flight() == (0, 0, 0, 0)).await;
+    })
+    .unwrap();
+}
+
+#[test]
 fn the_executor_ends_while_what_was_sent_off_waits_for_room() {
     let (server, mut client) = pair();
     on_executor(|| async {

@@ -104,7 +104,10 @@ impl Core {
     pub(in crate::rt) fn sent(&mut self, key: u32, completion: Completion) {
         let now = self.clock.millis();
         let send = &mut self.sends[key as usize];
-        let goes_on = send.held && !send.expired && !self.ended;
+        // What was sent off has no owner to give it up but its socket, whose cancellation may have
+        // come just after the kernel had taken a part.
+        let wanted = send.held && self.sockets[send.socket as usize].held;
+        let goes_on = wanted && !send.expired && !self.ended;
         let given_up = if send.expired { libc::ETIMEDOUT } else { libc::ECANCELED };
         match completion.errno() {
             None => {
