@@ -35,7 +35,8 @@ pub(crate) const BINARY: &str = "binary_bytes";
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) machine: Machine,
-    pub(crate) method: Method,
+    /// How each of the runs was made that are put together here.
+    pub(crate) methods: Vec<Method>,
     /// Contenders that could not take part.
     pub(crate) missing: Vec<Missing>,
     /// What each answered before it was measured.
@@ -104,7 +105,7 @@ impl Results {
     /// Nothing yet.
     pub(crate) fn new(machine: Machine, method: Method) -> Results {
         let (missing, checks, failures, samples) = Default::default();
-        Results { machine, method, missing, checks, failures, samples }
+        Results { machine, methods: vec![method], missing, checks, failures, samples }
     }
 
     /// The results of several runs, whose rounds are put one after another. What the first says
@@ -142,7 +143,7 @@ impl Results {
         }
         self.missing.extend(more.missing);
         self.machine.versions.extend(more.machine.versions);
-        self.method.rounds += more.method.rounds;
+        self.methods.extend(more.methods);
     }
 
     /// Writes them to a file, by way of another that takes its place.

@@ -57,19 +57,21 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn method(results: &Results) -> String {
-    let (machine, method) = (&results.machine, &results.method);
+    let machine = &results.machine;
     let gibibytes = machine.memory_bytes >> 30;
+    let runs = results.methods.iter().map(|method| {
+        format!(
+            "```console\n$ {}\n```\n\n{} rounds of {} s each, after {} s of warm-up",
+            method.command, method.rounds, method.seconds, method.warm_up_seconds,
+        )
+    });
     let mut text = format!(
-        "Taken {} on Linux {}, {} ({} CPUs, {gibibytes} GiB), by\n\n```console\n$ {}\n```\n\n\
-         {} rounds of {} s each, after {} s of warm-up. Versions: ",
+        "Taken {} on Linux {}, {} ({} CPUs, {gibibytes} GiB), by\n\n{}. Versions: ",
         machine.date,
         machine.kernel,
         machine.processor,
         machine.cpus,
-        method.command,
-        method.rounds,
-        method.seconds,
-        method.warm_up_seconds,
+        runs.collect::<Vec<_>>().join("; and by\n\n"),
     );
     let versions = machine.versions.iter().map(|(name, version)| format!("{name} {version}"));
     text += &versions.collect::<Vec<_>>().join(", ");
