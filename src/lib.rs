@@ -30,8 +30,10 @@ mod stats;
 mod sys;
 
 pub use app::{
-    App, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, Next, Path,
-    PatternError, Query, Rejection, State, ViaParts, ViaRequest,
+    App, BasicAuth, BearerAuth, BodyLimit, Cors, FromRequest, FromRequestParts, Handler, Html,
+    IntoResponse, Json, Middleware, Next, Path, PatternError, Query, RateLimit, Rejection,
+    RequestId, RequestTimeout, SecurityHeaders, SetRequestId, State, ViaParts, ViaRequest,
+    same_secret,
 };
 pub use cluster::{
     Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,

@@ -10,9 +10,8 @@ use super::builtin::Endpoint;
 use super::call::{Answer, Call};
 use super::handler::Handler;
 use super::inbox::Inbox;
-use super::middleware::{Next, Target, layer};
+use super::middleware::{Middleware, Next, Target, layer};
 use super::pattern::{Pattern, PatternError};
-use super::respond::IntoResponse;
 use super::state::Scope;
 use super::table::{Choice, Slot, Table, Values, Verb};
 use crate::message::{Captures, Request, Response, Span};
@@ -251,13 +250,9 @@ impl App {
 
     /// Puts a middleware around everything that this app answers, 404 and 405 included; the one
     /// added last is outermost. What a mounted app has no route for is answered, and wrapped, by
-    /// the app it is mounted in. See [`Next`].
+    /// the app it is mounted in. See [`Middleware`] and [`Next`].
     #[must_use]
-    pub fn wrap<F, R>(self, middleware: F) -> Self
-    where
-        F: AsyncFn(Request, Next) -> R + 'static,
-        R: IntoResponse + 'static,
-    {
+    pub fn wrap(self, middleware: impl Middleware) -> Self {
         self.scope.wrap(layer(middleware));
         self
     }

@@ -29,6 +29,41 @@ pub struct Next {
     target: Target,
 }
 
+/// What [`App::wrap`](crate::App::wrap) puts around handlers: an async closure or function of a
+/// [`Request`] and a [`Next`], or a built-in layer such as [`Cors`](crate::Cors).
+///
+/// A closure names the types of its arguments.
+///
+/// ```
+/// use corelane::{App, Next, Request, SecurityHeaders};
+///
+/// let app = App::new()
+///     .get("/", async || "Hello, Cluster!")
+///     .wrap(async |request: Request, next: Next| next.run(request).await)
+///     .wrap(SecurityHeaders::new());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not middleware",
+    label = "not middleware",
+    note = "middleware is an async closure or `async fn` of a request and what is left of the \
+            way, such as `async |request: Request, next: Next| next.run(request).await`",
+    note = "its output must implement `IntoResponse`"
+)]
+pub trait Middleware: 'static {
+    /// Answers one request, mostly by [`Next::run`].
+    fn handle(self: Rc<Self>, request: Request, next: Next) -> impl Future<Output = Response>;
+}
+
+impl<F, R> Middleware for F
+where
+    F: AsyncFn(Request, Next) -> R + 'static,
+    R: IntoResponse,
+{
+    async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
+        self(request, next).await.into_response()
+    }
+}
+
 /// One middleware.
 pub(super) type Layer = Rc<dyn Fn(Request, Next) -> Pin<Box<dyn Future<Output = Response>>>>;
 
@@ -67,14 +102,7 @@ impl fmt::Debug for Next {
 }
 
 /// A middleware as it is kept.
-pub(super) fn layer<F, R>(middleware: F) -> Layer
-where
-    F: AsyncFn(Request, Next) -> R + 'static,
-    R: IntoResponse,
-{
+pub(super) fn layer<M: Middleware>(middleware: M) -> Layer {
     let middleware = Rc::new(middleware);
-    Rc::new(move |request, next| {
-        let middleware = Rc::clone(&middleware);
-        Box::pin(async move { middleware(request, next).await.into_response() })
-    })
+    Rc::new(move |request, next| Box::pin(Rc::clone(&middleware).handle(request, next)))
 }

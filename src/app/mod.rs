@@ -5,7 +5,7 @@
 //! allocation, or a `handler`, which costs one: its future. The future runs the extractors
 //! (`extract`, `path`, `query`, `json`, `state`), then the handler, and turns what comes out into
 //! a `Response` (`respond`); an extractor that refuses is answered by its rejection. `middleware`
-//! stands around all of that, if there is any.
+//! stands around all of that, if there is any; `layers` holds what comes with the library.
 //!
 //! This room sees no socket and spawns nothing: the server polls the future and catches its
 //! panics.
@@ -19,6 +19,7 @@ mod extract;
 mod handler;
 mod inbox;
 mod json;
+mod layers;
 mod middleware;
 mod path;
 mod pattern;
@@ -36,7 +37,11 @@ pub(crate) use call::{Answer, Call, HandlerFuture};
 pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest};
 pub use handler::Handler;
 pub use json::Json;
-pub use middleware::Next;
+pub use layers::{
+    BasicAuth, BearerAuth, BodyLimit, Cors, RateLimit, RequestId, RequestTimeout, SecurityHeaders,
+    SetRequestId, same_secret,
+};
+pub use middleware::{Middleware, Next};
 pub use path::Path;
 pub use pattern::PatternError;
 pub use query::Query;
