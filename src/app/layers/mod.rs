@@ -1,11 +1,15 @@
 //! The middleware that comes with the library, each a value for `App::wrap`.
 //!
 //! A layer is one file: a public builder whose `Middleware::handle` runs per request. None of them
-//! costs anything unless an app is wrapped in it. What they share is `field`: lists in headers.
+//! costs anything unless an app is wrapped in it. What they share is `field`: lists in headers, and
+//! the codings of bodies. `encoder` is the stream within `compression`.
 
 mod auth;
 mod body_limit;
+mod compression;
 mod cors;
+mod decompression;
+mod encoder;
 mod field;
 mod rate_limit;
 mod request_id;
@@ -16,7 +20,9 @@ mod timeout;
 
 pub use auth::{BasicAuth, BearerAuth, same_secret};
 pub use body_limit::BodyLimit;
+pub use compression::Compression;
 pub use cors::Cors;
+pub use decompression::Decompression;
 pub use rate_limit::RateLimit;
 pub use request_id::{RequestId, SetRequestId};
 pub use security::SecurityHeaders;

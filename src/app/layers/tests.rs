@@ -9,6 +9,7 @@ use crate::app::{Answer, App};
 use crate::message::{Body, Field, Head, Peer, Request, Response, Span};
 use crate::stats::Pulse;
 
+mod coding;
 mod gates;
 mod plain;
 
