@@ -38,8 +38,8 @@ pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest
 pub use handler::Handler;
 pub use json::Json;
 pub use layers::{
-    BasicAuth, BearerAuth, BodyLimit, Compression, Cors, Decompression, RateLimit, RequestId,
-    RequestTimeout, SecurityHeaders, SetRequestId, same_secret,
+    AccessLog, BasicAuth, BearerAuth, BodyLimit, Compression, Cors, Decompression, LogWriter,
+    RateLimit, RequestId, RequestTimeout, SecurityHeaders, SetRequestId, same_secret,
 };
 pub use middleware::{Middleware, Next};
 pub use path::Path;

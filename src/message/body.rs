@@ -71,8 +71,17 @@ impl Body {
     /// A body of unknown length, sent as the stream yields it. An error cuts the connection, so
     /// that the client can tell that the answer is not whole.
     pub fn stream(stream: impl Stream<Item = std::io::Result<Bytes>> + 'static) -> Self {
+        Self::sized(stream, None)
+    }
+
+    /// As [`stream`](Self::stream), of a body whose length is known: what a layer makes of
+    /// another's stream without changing it.
+    pub(crate) fn sized(
+        stream: impl Stream<Item = std::io::Result<Bytes>> + 'static,
+        size: Option<u64>,
+    ) -> Self {
         let stream: BodyStream = Box::pin(stream);
-        Self(Inner::Stream { stream: Contained::new(stream), size: None })
+        Self(Inner::Stream { stream: Contained::new(stream), size })
     }
 
     /// A body that the connection will receive; `size` if the client said how long it is.

@@ -21,6 +21,7 @@ mod allocation;
 mod client;
 mod drain;
 mod hostile;
+mod layers;
 mod panics;
 mod statistics;
 mod streaming;

@@ -11,6 +11,7 @@ use crate::stats::Pulse;
 
 mod coding;
 mod gates;
+mod log;
 mod plain;
 
 /// A request as the decoder would make it.
