@@ -12,10 +12,14 @@ use super::handler::Handler;
 use super::inbox::Inbox;
 use super::middleware::{Middleware, Next, Target, layer};
 use super::pattern::{Pattern, PatternError};
+use super::rejection::{Rejection, refuse};
+use super::respond::IntoResponse;
 use super::state::Scope;
 use super::table::{Choice, Slot, Table, Values, Verb};
 use crate::message::{Captures, Request, Response, Span};
 use crate::stats::Pulse;
+
+const NO_PROXY: &str = "501 Not Implemented: this is not a proxy";
 
 /// An application: routes, their handlers, and what the handlers share.
 ///
@@ -307,8 +311,8 @@ impl App {
     pub(crate) fn call(&self, request: Request, pulse: &Pulse) -> Call {
         let path = match request.path() {
             "" if *request.method() == Method::CONNECT => {
-                let text = "501 Not Implemented: this is not a proxy";
-                let response = Response::text(StatusCode::NOT_IMPLEMENTED, text);
+                let rejection = Rejection::new(StatusCode::NOT_IMPLEMENTED, NO_PROXY);
+                let response = rejection.into_response_to(request.headers());
                 return Call::unrouted(reply(&self.scope, response, request));
             }
             "" if *request.method() == Method::OPTIONS => {
@@ -320,7 +324,7 @@ impl App {
         let Some((route, values)) = self.table.find(path) else {
             return self.unmatched(request, pulse);
         };
-        match route.choose(request.method()) {
+        match route.choose(&request) {
             Choice::Slot(slot) => {
                 pulse.enter(Some(slot.number));
                 Call { route: Some(slot.number), answer: start(slot, request, values) }
@@ -339,13 +343,12 @@ impl App {
             path => path,
         };
         let fallback = self.fallbacks.find(path);
-        if let Some(Choice::Slot(slot)) = fallback.map(|(route, _)| route.choose(request.method()))
-        {
+        if let Some(Choice::Slot(slot)) = fallback.map(|(route, _)| route.choose(&request)) {
             let route = Some(self.table.slots().len() + slot.number);
             pulse.enter(route);
             return Call { route, answer: enter(slot, request) };
         }
-        let response = Response::text(StatusCode::NOT_FOUND, "404 Not Found");
+        let response = refuse(StatusCode::NOT_FOUND, request.headers());
         Call::unrouted(reply(&self.scope, response, request))
     }
 }

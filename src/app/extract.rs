@@ -1,12 +1,12 @@
 //! What a handler asks of a request.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
+use super::rejection::Rejection;
 use super::respond::IntoResponse;
 use crate::message::{Body, BodyError, Peer, Request, Response};
 
@@ -67,6 +67,19 @@ pub trait FromRequest<Via = ViaRequest>: Sized {
     /// # Errors
     /// The rejection is sent as the answer.
     fn from_request(request: Request) -> impl Future<Output = Result<Self, Self::Rejection>>;
+
+    /// Makes it from the request, or the answer that the client can read.
+    #[doc(hidden)]
+    fn from_request_or_answer(request: Request) -> impl Future<Output = Result<Self, Response>> {
+        // The request is consumed; what it accepts must be known afterwards.
+        let head = Self::Rejection::NEGOTIATES.then(|| request.head());
+        async move {
+            Self::from_request(request).await.map_err(|rejection| match head {
+                None => rejection.into_response(),
+                Some(head) => rejection.into_response_to(head.headers()),
+            })
+        }
+    }
 }
 
 /// Marks what implements [`FromRequest`] itself.
@@ -85,45 +98,14 @@ impl<T: FromRequestParts> FromRequest<ViaParts> for T {
     fn from_request(mut request: Request) -> impl Future<Output = Result<Self, Self::Rejection>> {
         async move { T::from_request_parts(&mut request).await }
     }
-}
 
-/// Why an extractor refused: a status, and a sentence for whoever sent the request.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Rejection {
-    status: StatusCode,
-    message: Cow<'static, str>,
-}
-
-impl Rejection {
-    /// An answer of this status with this text.
-    pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into() }
-    }
-
-    /// The status of the answer.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
-    }
-
-    /// The program is wrong, not the request: its author must hear of it.
-    pub(super) fn bug(message: impl Into<Cow<'static, str>>) -> Self {
-        let rejection = Self::new(StatusCode::INTERNAL_SERVER_ERROR, message);
-        tracing::error!(%rejection, "an extractor can never succeed");
-        rejection
-    }
-}
-
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        match self.message {
-            Cow::Borrowed(text) => Response::text(self.status, text),
-            Cow::Owned(text) => Response::text(self.status, text),
+    #[expect(clippy::manual_async_fn, reason = "a future half the size")]
+    fn from_request_or_answer(
+        mut request: Request,
+    ) -> impl Future<Output = Result<Self, Response>> {
+        async move {
+            let extracted = T::from_request_parts(&mut request).await;
+            extracted.map_err(|rejection| rejection.into_response_to(request.headers()))
         }
     }
 }

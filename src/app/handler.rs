@@ -48,8 +48,14 @@ where
     R: IntoResponse,
 {
     fn call(self: Rc<Self>, request: Request) -> impl Future<Output = Response> {
+        let head = R::NEGOTIATES.then(|| request.head());
         drop(request);
-        async move { self().await.into_response() }
+        async move {
+            match head {
+                None => self().await.into_response(),
+                Some(head) => self().await.into_response_to(head.headers()),
+            }
+        }
     }
 }
 
@@ -69,14 +75,20 @@ macro_rules! handler {
                     $(
                         let $part = match $part::from_request_parts(&mut request).await {
                             Ok(value) => value,
-                            Err(rejection) => return rejection.into_response(),
+                            Err(rejection) => return rejection.into_response_to(request.headers()),
                         };
                     )*
-                    let $last = match $last::from_request(request).await {
+                    let head = R::NEGOTIATES.then(|| request.head());
+                    let $last = match $last::from_request_or_answer(request).await {
                         Ok(value) => value,
-                        Err(rejection) => return rejection.into_response(),
+                        Err(response) => return response,
                     };
-                    self($($part,)* $last).await.into_response()
+                    match head {
+                        None => self($($part,)* $last).await.into_response(),
+                        Some(head) => {
+                            self($($part,)* $last).await.into_response_to(head.headers())
+                        }
+                    }
                 }
             }
         }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::extract::{FromRequest, Rejection, collect};
+use super::extract::{FromRequest, collect};
+use super::rejection::Rejection;
 use super::respond::IntoResponse;
 use crate::message::{Request, Response};
 

@@ -60,7 +60,12 @@ where
     R: IntoResponse,
 {
     async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
-        self(request, next).await.into_response()
+        let head = R::NEGOTIATES.then(|| request.head());
+        let answer = self(request, next).await;
+        match head {
+            None => answer.into_response(),
+            Some(head) => answer.into_response_to(head.headers()),
+        }
     }
 }
 

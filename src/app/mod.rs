@@ -10,6 +10,7 @@
 //! This room sees no socket and spawns nothing: the server polls the future and catches its
 //! panics.
 
+mod accept;
 mod application;
 // Prepared answers are what `corelane.toml` is made of; without it nobody makes one.
 #[cfg_attr(not(any(feature = "cli", test)), expect(dead_code))]
@@ -24,6 +25,7 @@ mod middleware;
 mod path;
 mod pattern;
 mod query;
+mod rejection;
 mod respond;
 mod state;
 mod table;
@@ -34,7 +36,7 @@ pub use application::App;
 #[cfg(any(feature = "cli", test))]
 pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
-pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest};
+pub use extract::{FromRequest, FromRequestParts, ViaParts, ViaRequest};
 pub use handler::Handler;
 pub use json::Json;
 pub use layers::{
@@ -45,5 +47,6 @@ pub use middleware::{Middleware, Next};
 pub use path::Path;
 pub use pattern::PatternError;
 pub use query::Query;
+pub use rejection::Rejection;
 pub use respond::{Html, IntoResponse};
 pub use state::State;

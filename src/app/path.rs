@@ -11,7 +11,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::extract::{FromRequestParts, Rejection};
+use super::extract::FromRequestParts;
+use super::rejection::Rejection;
 use crate::message::{Params, Request};
 
 /// The parameters of the route, percent-decoded and read into a type of yours.

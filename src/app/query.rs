@@ -2,7 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::extract::{FromRequestParts, Rejection};
+use super::extract::FromRequestParts;
+use super::rejection::Rejection;
 use crate::message::Request;
 
 /// The query, read into a type of yours; 400 if it does not fit. A missing query is an empty one.

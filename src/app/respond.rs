@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::HeaderValue;
 
-use crate::message::{Body, Response};
+use crate::message::{Body, Headers, Response};
 
 /// What can be sent as an answer.
 ///
@@ -53,8 +53,21 @@ use crate::message::{Body, Response};
     note = "for a type of your own, implement `IntoResponse`"
 )]
 pub trait IntoResponse {
+    /// Whether [`into_response_to`](Self::into_response_to) asks for what the client accepts. If
+    /// not, nothing is kept of the request while its handler runs.
+    const NEGOTIATES: bool = false;
+
     /// The answer.
     fn into_response(self) -> Response;
+
+    /// The answer to a client that sent these headers.
+    fn into_response_to(self, headers: Headers<'_>) -> Response
+    where
+        Self: Sized,
+    {
+        let _ = headers;
+        self.into_response()
+    }
 }
 
 /// HTML text as an answer.
@@ -145,10 +158,19 @@ impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
 }
 
 impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
+    const NEGOTIATES: bool = T::NEGOTIATES || E::NEGOTIATES;
+
     fn into_response(self) -> Response {
         match self {
             Ok(value) => value.into_response(),
             Err(error) => error.into_response(),
+        }
+    }
+
+    fn into_response_to(self, headers: Headers<'_>) -> Response {
+        match self {
+            Ok(value) => value.into_response_to(headers),
+            Err(error) => error.into_response_to(headers),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::cell::{OnceCell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 
-use super::extract::{FromRequestParts, Rejection};
+use super::extract::FromRequestParts;
 use super::middleware::Layer;
+use super::rejection::Rejection;
 use crate::message::Request;
 
 /// A value that [`App::state`](crate::App::state) has put into the app: one per core, shared by

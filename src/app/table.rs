@@ -11,8 +11,9 @@ use matchit::InsertError;
 
 use super::builtin::Endpoint;
 use super::pattern::{Fault, Kind, Pattern, PatternError};
+use super::rejection::refuse;
 use super::state::Scope;
-use crate::message::{PARAMS_MAX, Response, Span};
+use crate::message::{PARAMS_MAX, Request, Response, Span};
 
 /// The methods that a route for any method is said to allow.
 const COMMON_METHODS: [Method; 7] = [
@@ -68,7 +69,8 @@ pub(super) enum Choice<'a> {
 
 impl Route {
     /// The handler for this method.
-    pub(super) fn choose(&self, method: &Method) -> Choice<'_> {
+    pub(super) fn choose(&self, request: &Request) -> Choice<'_> {
+        let method = request.method();
         let own = self.slot(method);
         let of_get = || if *method == Method::HEAD { self.slot(&Method::GET) } else { None };
         if let Some(slot) = own.or_else(of_get).or(self.any.as_ref()) {
@@ -77,10 +79,20 @@ impl Route {
         let reply = if *method == Method::OPTIONS {
             Response::empty(StatusCode::NO_CONTENT)
         } else {
-            Response::text(StatusCode::METHOD_NOT_ALLOWED, "405 Method Not Allowed")
+            refuse(StatusCode::METHOD_NOT_ALLOWED, request.headers())
         };
         let scope = self.slots.first().map(|(_, slot)| &slot.scope);
-        Choice::Reply(scope, reply.with_shared_headers(Rc::clone(&self.allow)))
+        Choice::Reply(scope, self.with_allow(reply))
+    }
+
+    /// Says which methods are allowed. An answer that has no headers of its own shares them.
+    fn with_allow(&self, mut reply: Response) -> Response {
+        if reply.headers().is_empty() {
+            return reply.with_shared_headers(Rc::clone(&self.allow));
+        }
+        let allow = self.allow.iter().map(|(name, value)| (name.clone(), value.clone()));
+        reply.headers_mut().extend(allow);
+        reply
     }
 
     fn slot(&self, method: &Method) -> Option<&Slot> {

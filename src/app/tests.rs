@@ -16,7 +16,7 @@ use crate::message::{Body, BodyError, Field, Head, Peer, Request, Response, Span
 use crate::stats::Pulse;
 
 /// A request as the decoder would make it.
-fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request {
+pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request {
     let mut head = Head { method: method.parse().unwrap(), ..Head::default() };
     let append = |bytes: &mut Vec<u8>, text: &str| {
         let start = u32::try_from(bytes.len()).unwrap();
@@ -41,18 +41,18 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> 
     Request::new(Rc::new(head), Peer::Unix, body)
 }
 
-fn answer(app: &App, request: Request) -> Response {
+pub(super) fn answer(app: &App, request: Request) -> Response {
     match app.call(request, &Pulse::new()).answer {
         Answer::Ready(response) => response,
         Answer::Pending(future) => block_on(future),
     }
 }
 
-fn text(response: &Response) -> String {
+pub(super) fn text(response: &Response) -> String {
     String::from_utf8(response.body().as_whole().expect("a whole body").to_vec()).unwrap()
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+pub(super) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 

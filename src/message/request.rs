@@ -88,6 +88,11 @@ impl Request {
         self.head.headers()
     }
 
+    /// The head, to be had when the request itself is gone.
+    pub(crate) fn head(&self) -> Rc<Head> {
+        Rc::clone(&self.head)
+    }
+
     /// Who sent it. Behind a proxy this is the proxy.
     #[must_use]
     pub fn peer(&self) -> Peer {
