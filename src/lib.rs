@@ -30,10 +30,10 @@ mod stats;
 mod sys;
 
 pub use app::{
-    AccessLog, App, BasicAuth, BearerAuth, BodyLimit, Compression, Cors, Decompression,
-    FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, LogWriter, Middleware, Next,
-    Path, PatternError, Query, RateLimit, Rejection, RequestId, RequestTimeout, SecurityHeaders,
-    SetRequestId, State, ViaParts, ViaRequest, same_secret,
+    AccessLog, App, BasicAuth, BearerAuth, BodyLimit, Compression, Cors, Decompression, Extension,
+    Form, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, LogWriter, Middleware,
+    Next, Path, PatternError, Query, RateLimit, Rejection, RequestId, RequestTimeout,
+    SecurityHeaders, SetRequestId, State, ViaParts, ViaRequest, same_secret,
 };
 pub use cluster::{
     Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,

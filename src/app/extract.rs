@@ -1,14 +1,23 @@
 //! What a handler asks of a request.
 
+pub(super) mod body;
+mod extension;
+mod form;
+mod optional;
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::future::Future;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+pub use self::extension::Extension;
+pub use self::form::Form;
 use super::rejection::Rejection;
 use super::respond::IntoResponse;
-use crate::message::{Body, BodyError, Peer, Request, Response};
+use crate::message::{Body, Peer, Request, Response};
 
 /// An extractor that leaves the body alone, so that several of them can stand side by side.
 ///
@@ -110,19 +119,6 @@ impl<T: FromRequestParts> FromRequest<ViaParts> for T {
     }
 }
 
-/// Reads the whole body.
-pub(super) async fn collect(mut request: Request) -> Result<Bytes, Rejection> {
-    request.take_body().collect().await.map_err(|error| {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-        let status = match cause {
-            Some(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Some(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        Rejection::new(status, error.to_string())
-    })
-}
-
 impl FromRequest for Request {
     type Rejection = Infallible;
 
@@ -143,7 +139,7 @@ impl FromRequest for Bytes {
     type Rejection = Rejection;
 
     async fn from_request(request: Request) -> Result<Self, Rejection> {
-        collect(request).await
+        body::collect(request).await
     }
 }
 
@@ -151,7 +147,8 @@ impl FromRequest for String {
     type Rejection = Rejection;
 
     async fn from_request(request: Request) -> Result<Self, Rejection> {
-        Self::from_utf8(collect(request).await?.into())
+        body::check_text(&request)?;
+        Self::from_utf8(body::collect(request).await?.into())
             .map_err(|_| Rejection::bad_request("the body is not UTF-8"))
     }
 }
@@ -169,5 +166,22 @@ impl FromRequestParts for Peer {
 
     async fn from_request_parts(request: &mut Request) -> Result<Self, Infallible> {
         Ok(request.peer())
+    }
+}
+
+/// A copy of the headers, for who needs to own them; [`Request::headers`] looks at them in place.
+impl FromRequestParts for HeaderMap {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(request: &mut Request) -> Result<Self, Rejection> {
+        let mut headers = Self::with_capacity(request.headers().len());
+        for (name, value) in request.headers().iter() {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) else {
+                return Err(Rejection::bad_request("a header is malformed"));
+            };
+            headers.append(name, value);
+        }
+        Ok(headers)
     }
 }

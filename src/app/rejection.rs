@@ -51,12 +51,13 @@ pub struct Rejection {
     status: StatusCode,
     message: Cow<'static, str>,
     missing: bool,
+    bug: bool,
 }
 
 impl Rejection {
     /// An answer of this status with this text.
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), missing: false }
+        Self { status, message: message.into(), missing: false, bug: false }
     }
 
     /// The request does not have what was asked for: an `Option` of the extractor is `None` then.
@@ -88,9 +89,19 @@ impl Rejection {
 
     /// The program is wrong, not the request: its author must hear of it.
     pub(super) fn bug(message: impl Into<Cow<'static, str>>) -> Self {
-        let rejection = Self::new(StatusCode::INTERNAL_SERVER_ERROR, message);
-        tracing::error!(%rejection, "an extractor can never succeed");
-        rejection
+        Self { bug: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, message) }
+    }
+
+    /// A bug, unless the handler can do without.
+    pub(super) fn missing_bug(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { missing: true, ..Self::bug(message) }
+    }
+
+    /// Only a rejection that is sent was not expected.
+    fn report(&self) {
+        if self.bug {
+            tracing::error!(rejection = %self, "an extractor can never succeed");
+        }
     }
 }
 
@@ -98,6 +109,7 @@ impl IntoResponse for Rejection {
     const NEGOTIATES: bool = true;
 
     fn into_response(self) -> Response {
+        self.report();
         match self.message {
             Cow::Borrowed(text) => Response::text(self.status, text),
             Cow::Owned(text) => Response::text(self.status, text),
@@ -106,6 +118,7 @@ impl IntoResponse for Rejection {
 
     fn into_response_to(self, headers: Headers<'_>) -> Response {
         if prefers_json(headers) {
+            self.report();
             return json(self.status, &self.message);
         }
         self.into_response().with_shared_headers(VARY_ACCEPT.with(Rc::clone))

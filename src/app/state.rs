@@ -49,7 +49,8 @@ impl<T: 'static> FromRequestParts for State<T> {
         let scope = request.extensions().get::<Rc<Scope>>();
         scope.and_then(|scope| scope.get()).map(Self).ok_or_else(|| {
             let name = type_name::<T>();
-            Rejection::bug(format!("the app has no state of type `{name}`; add it by `App::state`"))
+            let message = format!("the app has no state of type `{name}`; add it by `App::state`");
+            Rejection::missing_bug(message)
         })
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use http::{Method, Version};
 
 use super::head::{Head, Headers, Span};
+use super::media::Media;
 use super::{Body, Extensions};
 
 /// Who is at the other end of the connection.
@@ -88,6 +89,37 @@ impl Request {
         self.head.headers()
     }
 
+    /// The first value of the header called `name`, in any case, if it is visible ASCII.
+    ///
+    /// ```
+    /// use corelane::{App, Request};
+    ///
+    /// let app = App::new().get("/", async |request: Request| {
+    ///     request.header("user-agent").unwrap_or("nobody").to_owned()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().get(name)
+    }
+
+    /// Whether `Content-Type` says that the body is of this kind: a type (`text/html`), one with
+    /// wildcards (`text/*`), a subtype (`json`) or a suffix (`+json`). Whether there is a body is
+    /// another question.
+    ///
+    /// ```
+    /// use corelane::{App, Request};
+    /// use http::StatusCode;
+    ///
+    /// let app = App::new().post("/", async |request: Request| {
+    ///     if request.is("image/*") { StatusCode::OK } else { StatusCode::UNSUPPORTED_MEDIA_TYPE }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        self.header("content-type").is_some_and(|value| Media::new(value).is(kind))
+    }
+
     /// The head, to be had when the request itself is gone.
     pub(crate) fn head(&self) -> Rc<Head> {
         Rc::clone(&self.head)
@@ -124,6 +156,12 @@ impl Request {
     /// What middleware attached, to be changed.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &Body {
+        &self.body
     }
 
     /// The body, to be read.
