@@ -30,16 +30,20 @@ mod stats;
 mod sys;
 
 pub use app::{
-    AccessLog, App, BasicAuth, BearerAuth, BodyLimit, Compression, Cors, Decompression, Extension,
-    Form, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, LogWriter, Middleware,
-    Next, Path, PatternError, Query, RateLimit, Rejection, RequestId, RequestTimeout,
-    SecurityHeaders, SetRequestId, State, ViaParts, ViaRequest, same_secret,
+    AccessLog, App, BasicAuth, BearerAuth, BodyLimit, Compression, Cookies, Cors, Decompression,
+    Extension, Form, FromRequest, FromRequestParts, Handler, Html, IntoResponse, Json, LogWriter,
+    Middleware, Next, Path, PatternError, Query, RateLimit, Rejection, RequestId, RequestTimeout,
+    SecurityHeaders, SetRequestId, SignedCookies, State, ViaParts, ViaRequest, same_secret,
 };
 pub use cluster::{
     Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,
     Failure, Instances, InstancesError, Message, PlacementError, SendError, Stall, StartError,
     Stopped, SupervisorPanic, Workers,
 };
+/// The crate that cookies are made with: [`Cookie`](cookie::Cookie), its builder, and
+/// [`Key`](cookie::Key).
+#[doc(no_inline)]
+pub use cookie;
 pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };

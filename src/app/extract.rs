@@ -1,6 +1,7 @@
 //! What a handler asks of a request.
 
 pub(super) mod body;
+mod cookies;
 mod extension;
 mod form;
 mod optional;
@@ -13,6 +14,7 @@ use std::future::Future;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+pub use self::cookies::{Cookies, SignedCookies};
 pub use self::extension::Extension;
 pub use self::form::Form;
 use super::rejection::Rejection;

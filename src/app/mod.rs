@@ -36,7 +36,9 @@ pub use application::App;
 #[cfg(any(feature = "cli", test))]
 pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
-pub use extract::{Extension, Form, FromRequest, FromRequestParts, ViaParts, ViaRequest};
+pub use extract::{
+    Cookies, Extension, Form, FromRequest, FromRequestParts, SignedCookies, ViaParts, ViaRequest,
+};
 pub use handler::Handler;
 pub use json::Json;
 pub use layers::{

@@ -46,8 +46,7 @@ impl<T: 'static> FromRequestParts for State<T> {
     type Rejection = Rejection;
 
     async fn from_request_parts(request: &mut Request) -> Result<Self, Rejection> {
-        let scope = request.extensions().get::<Rc<Scope>>();
-        scope.and_then(|scope| scope.get()).map(Self).ok_or_else(|| {
+        Scope::of(request).and_then(|scope| scope.get()).map(Self).ok_or_else(|| {
             let name = type_name::<T>();
             let message = format!("the app has no state of type `{name}`; add it by `App::state`");
             Rejection::missing_bug(message)
@@ -107,7 +106,13 @@ impl Scope {
         self.chain().any(|scope| !scope.values.borrow().is_empty())
     }
 
-    fn get<T: 'static>(&self) -> Option<Rc<T>> {
+    /// What the app of this request offers, if it offers anything.
+    pub(super) fn of(request: &Request) -> Option<&Rc<Self>> {
+        request.extensions().get()
+    }
+
+    /// The value of this type that is nearest.
+    pub(super) fn get<T: 'static>(&self) -> Option<Rc<T>> {
         let id = TypeId::of::<T>();
         let find = |scope: &Self| {
             scope.values.borrow().iter().find(|(known, _)| *known == id).map(|(_, v)| Rc::clone(v))
