@@ -4,7 +4,9 @@ pub(super) mod body;
 mod cookies;
 mod extension;
 mod form;
+mod forwarded;
 mod optional;
+mod origin;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 pub use self::cookies::{Cookies, SignedCookies};
 pub use self::extension::Extension;
 pub use self::form::Form;
+pub use self::forwarded::{ProxyError, TrustedProxies};
+pub use self::origin::{ClientIp, Host};
 use super::rejection::Rejection;
 use super::respond::IntoResponse;
 use crate::message::{Body, Peer, Request, Response};

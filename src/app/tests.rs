@@ -17,6 +17,15 @@ use crate::stats::Pulse;
 
 /// A request as the decoder would make it.
 pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request {
+    Request::new(Rc::new(head(method, target, headers)), Peer::Unix, body)
+}
+
+/// A GET of `/` from somewhere.
+pub(super) fn request_from(peer: Peer, headers: &[(&str, &str)]) -> Request {
+    Request::new(Rc::new(head("GET", "/", headers)), peer, Body::empty())
+}
+
+fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Head {
     let mut head = Head { method: method.parse().unwrap(), ..Head::default() };
     let append = |bytes: &mut Vec<u8>, text: &str| {
         let start = u32::try_from(bytes.len()).unwrap();
@@ -38,7 +47,12 @@ pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)], body
         let value = append(&mut head.bytes, value);
         head.fields.push(Field { name, value });
     }
-    Request::new(Rc::new(head), Peer::Unix, body)
+    if let Some(Field { value, .. }) =
+        head.fields.iter().find(|field| head.text(field.name).eq_ignore_ascii_case("host"))
+    {
+        head.authority = Some(*value);
+    }
+    head
 }
 
 pub(super) fn answer(app: &App, request: Request) -> Response {

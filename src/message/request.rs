@@ -24,6 +24,8 @@ pub enum Peer {
 pub enum Scheme {
     /// In clear text.
     Http,
+    /// Encrypted, up to a proxy that says so: this server does not encrypt.
+    Https,
 }
 
 /// A request. It stays on the core that took its connection.
