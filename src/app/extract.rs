@@ -5,6 +5,7 @@ mod cookies;
 mod extension;
 mod form;
 mod forwarded;
+mod multipart;
 mod optional;
 mod origin;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use self::cookies::{Cookies, SignedCookies};
 pub use self::extension::Extension;
 pub use self::form::Form;
 pub use self::forwarded::{ProxyError, TrustedProxies};
+pub use self::multipart::{Field, Multipart};
 pub use self::origin::{ClientIp, Host};
 use super::rejection::Rejection;
 use super::respond::IntoResponse;

@@ -37,8 +37,8 @@ pub use application::App;
 pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
 pub use extract::{
-    ClientIp, Cookies, Extension, Form, FromRequest, FromRequestParts, Host, ProxyError,
-    SignedCookies, TrustedProxies, ViaParts, ViaRequest,
+    ClientIp, Cookies, Extension, Field as MultipartField, Form, FromRequest, FromRequestParts,
+    Host, Multipart, ProxyError, SignedCookies, TrustedProxies, ViaParts, ViaRequest,
 };
 pub use handler::Handler;
 pub use json::Json;

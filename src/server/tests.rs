@@ -25,6 +25,7 @@ mod layers;
 mod panics;
 mod statistics;
 mod streaming;
+mod uploads;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the slow handler takes: long enough for a test to act meanwhile.

@@ -14,7 +14,7 @@ const PARAMETERS_MAX: usize = 1000;
 ///
 /// Refuses another `Content-Type`, a charset other than UTF-8 and a `Content-Encoding` with 415,
 /// more than 1000 parameters or a body beyond `limits.body_bytes` with 413, and what does not fit
-/// the type with 422. Files come by `Multipart`.
+/// the type with 422. Files come by [`Multipart`](crate::Multipart).
 ///
 /// ```
 /// use corelane::{App, Form};
