@@ -32,9 +32,10 @@ mod sys;
 pub use app::{
     AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ClientIp, Compression, Cookies, Cors,
     Decompression, Extension, Form, FromRequest, FromRequestParts, Handler, Host, Html,
-    IntoResponse, Json, LogWriter, Middleware, Multipart, MultipartField, Next, Path, PatternError,
-    ProxyError, Query, RateLimit, Rejection, RequestId, RequestTimeout, SecurityHeaders,
-    SetRequestId, SignedCookies, State, TrustedProxies, ViaParts, ViaRequest, same_secret,
+    IntoResponse, Json, LogWriter, MatchedPath, Middleware, Multipart, MultipartField, Next, Path,
+    PatternError, ProxyError, Query, RateLimit, Rejection, RequestId, RequestTimeout,
+    SecurityHeaders, SetRequestId, SignedCookies, State, TrustedProxies, ViaParts, ViaRequest,
+    same_secret,
 };
 pub use cluster::{
     Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,

@@ -336,7 +336,8 @@ impl App {
     }
 
     /// Answers a request on a path that no route has.
-    fn unmatched(&self, request: Request, pulse: &Pulse) -> Call {
+    fn unmatched(&self, mut request: Request, pulse: &Pulse) -> Call {
+        request.set_unmatched();
         // A mounted app's fallback answers below its prefix, a slash alone included.
         let path = match request.path().trim_end_matches('/') {
             "" => "/",
@@ -355,10 +356,10 @@ impl App {
 
 /// Hands the request to the handler of a route.
 fn start(slot: &Slot, mut request: Request, values: Values) -> Answer {
-    if !slot.names.is_empty() {
+    if let Some(pattern) = &slot.route {
         let base = request.path_span().start;
         let values = values.map(|span| Span { start: base + span.start, end: base + span.end });
-        request.set_captures(Captures::new(Rc::clone(&slot.names), values));
+        request.set_captures(Captures::new(Rc::clone(pattern), values));
     }
     enter(slot, request)
 }
@@ -380,6 +381,7 @@ fn reply(scope: &Rc<Scope>, response: Response, mut request: Request) -> Answer 
     match scope.layers() {
         None => Answer::Ready(response),
         Some(layers) => {
+            request.set_unmatched();
             offer(scope, &mut request);
             Next::start(layers, Target::Response(response), request)
         }

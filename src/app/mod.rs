@@ -38,7 +38,7 @@ pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
 pub use extract::{
     ClientIp, Cookies, Extension, Field as MultipartField, Form, FromRequest, FromRequestParts,
-    Host, Multipart, ProxyError, SignedCookies, TrustedProxies, ViaParts, ViaRequest,
+    Host, MatchedPath, Multipart, ProxyError, SignedCookies, TrustedProxies, ViaParts, ViaRequest,
 };
 pub use handler::Handler;
 pub use json::Json;

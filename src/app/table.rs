@@ -13,7 +13,7 @@ use super::builtin::Endpoint;
 use super::pattern::{Fault, Kind, Pattern, PatternError};
 use super::rejection::refuse;
 use super::state::Scope;
-use crate::message::{PARAMS_MAX, Request, Response, Span};
+use crate::message::{self, PARAMS_MAX, Request, Response, Span};
 
 /// The methods that a route for any method is said to allow.
 const COMMON_METHODS: [Method; 7] = [
@@ -33,8 +33,8 @@ pub(super) struct Slot {
     pub number: usize,
     /// The pattern as its author wrote it.
     pub pattern: Rc<str>,
-    /// The names of the pattern's parameters.
-    pub names: Rc<[Box<str>]>,
+    /// Its pattern and the names of the parameters, if it has any.
+    pub route: Option<Rc<message::Route>>,
     /// Who answers.
     pub endpoint: Endpoint,
     /// What the handler's app offers to it.
@@ -216,9 +216,12 @@ impl Table {
         scope: Rc<Scope>,
     ) -> Result<(), PatternError> {
         let index = self.index_of(pattern)?;
-        let names = Rc::clone(&pattern.names);
+        let route = (!pattern.names.is_empty()).then(|| {
+            let (pattern, names) = (Rc::clone(&pattern.text), Rc::clone(&pattern.names));
+            Rc::new(message::Route { pattern, names })
+        });
         let number = self.slots.len();
-        let slot = Slot { number, pattern: Rc::clone(&pattern.text), names, endpoint, scope };
+        let slot = Slot { number, pattern: Rc::clone(&pattern.text), route, endpoint, scope };
         self.routes[index].add(verb, slot)?;
         self.slots.push(Rc::clone(&pattern.text));
         Ok(())

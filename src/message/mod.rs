@@ -21,7 +21,7 @@ pub use extensions::Extensions;
 pub use head::Headers;
 pub(crate) use head::{Field, Head, Span};
 pub(crate) use media::Media;
-pub(crate) use request::{Captures, PARAMS_MAX};
+pub(crate) use request::{Captures, PARAMS_MAX, Route};
 pub use request::{Params, Peer, Request, Scheme};
 pub(crate) use response::Parts;
 pub use response::Response;

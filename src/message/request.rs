@@ -139,6 +139,36 @@ impl Request {
         Params { captures: &self.captures, head: &self.head }
     }
 
+    /// The pattern of the route that matched, as its author wrote it; `None` for what no route
+    /// matched, so for fallbacks, 404 and 405.
+    ///
+    /// ```
+    /// use corelane::{App, Next, Request, Response};
+    ///
+    /// async fn count(request: Request, next: Next) -> Response {
+    ///     let route = request.matched_path().unwrap_or("none").to_owned();
+    ///     let response = next.run(request).await;
+    ///     println!("{route} {}", response.status());
+    ///     response
+    /// }
+    ///
+    /// let app = App::new().get("/users/:id", async || "a user").wrap(count);
+    /// ```
+    #[must_use]
+    pub fn matched_path(&self) -> Option<&str> {
+        match &self.captures.route {
+            Matched::Nothing => None,
+            // A route without parameters is matched by its own text alone.
+            Matched::Literally => Some(self.path()).filter(|path| !path.is_empty()).or(Some("/")),
+            Matched::Pattern(route) => Some(&route.pattern),
+        }
+    }
+
+    /// Records that no route matched.
+    pub(crate) fn set_unmatched(&mut self) {
+        self.captures.route = Matched::Nothing;
+    }
+
     /// Records what the router matched.
     pub(crate) fn set_captures(&mut self, captures: Captures) {
         self.captures = captures;
@@ -187,19 +217,44 @@ impl fmt::Debug for Request {
 /// How many parameters a route may have.
 pub(crate) const PARAMS_MAX: usize = 8;
 
+/// A route with parameters.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Its pattern, as its author wrote it.
+    pub pattern: Rc<str>,
+    /// The names of the parameters, in the order of the pattern.
+    pub names: Rc<[Box<str>]>,
+}
+
 /// What the router matched: the names belong to the route, the values are ranges into the head.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Captures {
-    names: Option<Rc<[Box<str>]>>,
+    route: Matched,
     values: [Span; PARAMS_MAX],
+}
+
+/// A request is made as one that is matched literally: that takes no work.
+#[derive(Clone, Debug, Default)]
+enum Matched {
+    #[default]
+    Literally,
+    Pattern(Rc<Route>),
+    Nothing,
 }
 
 impl Captures {
     /// The parameters of one route, in the order of its pattern; `values` beyond the names are
     /// ignored.
-    pub(crate) fn new(names: Rc<[Box<str>]>, values: [Span; PARAMS_MAX]) -> Self {
-        debug_assert!(names.len() <= PARAMS_MAX, "the router refuses longer patterns");
-        Self { names: Some(names), values }
+    pub(crate) fn new(route: Rc<Route>, values: [Span; PARAMS_MAX]) -> Self {
+        debug_assert!(route.names.len() <= PARAMS_MAX, "the router refuses longer patterns");
+        Self { route: Matched::Pattern(route), values }
+    }
+
+    fn names(&self) -> &[Box<str>] {
+        match &self.route {
+            Matched::Pattern(route) => &route.names,
+            Matched::Literally | Matched::Nothing => &[],
+        }
     }
 }
 
@@ -221,7 +276,6 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
         let Self { captures, head } = *self;
-        let names = captures.names.as_deref().unwrap_or_default();
-        names.iter().zip(captures.values).map(|(name, span)| (&**name, head.text(span)))
+        captures.names().iter().zip(captures.values).map(|(name, span)| (&**name, head.text(span)))
     }
 }
