@@ -52,8 +52,10 @@ use crate::message::{Body, Peer, Request, Response};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be extracted from a request without its body",
-    note = "`Path`, `Query`, `State`, `Method` and `Peer` can; what takes the body (`Json`, \
-            `String`, `Bytes`, `Body`, `Request`) must be the last argument of a handler"
+    note = "`Path`, `Query`, `State`, `Extension`, `Cookies`, `SignedCookies`, `HeaderMap`, \
+            `MatchedPath`, `ClientIp`, `Host`, `Scheme`, `Method`, `Peer` and an `Option` or \
+            `Result` of them can; what takes the body (`Json`, `Form`, `Multipart`, `String`, \
+            `Bytes`, `Body`, `Request`) must be the last argument of a handler"
 )]
 pub trait FromRequestParts: Sized {
     /// The answer when it is not there.
@@ -73,9 +75,11 @@ pub trait FromRequestParts: Sized {
 /// `Via` tells the two ways of extracting apart and can be left out.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be extracted from a request",
-    note = "a handler's last argument is one of `Path`, `Query`, `State`, `Method`, `Peer`, \
-            `Json`, `String`, `Bytes`, `Body`, `Request`, or implements `FromRequest` or \
-            `FromRequestParts`"
+    note = "a handler's last argument is one of `Json`, `Form`, `Multipart`, `String`, `Bytes`, \
+            `Body`, `Request`, or an `Option` or `Result` of them, or one that leaves the body \
+            alone, such as `Path`, or implements `FromRequest` or `FromRequestParts`",
+    note = "what `Json`, `Form`, `Query` and `Path` hold must implement `serde::Deserialize`, what \
+            `Extension` holds `Clone`; an `Option` needs an extractor that refuses by `Rejection`"
 )]
 pub trait FromRequest<Via = ViaRequest>: Sized {
     /// The answer when it is not there.

@@ -33,8 +33,8 @@ use crate::message::{Request, Response};
     note = "a handler is an async closure or `async fn` of at most 8 extractors, such as \
             `async |Path(id): Path<u64>| \"text\"`",
     note = "every argument but the last must implement `FromRequestParts` (`Path`, `Query`, \
-            `State`, `Method`, `Peer`), the last one that or `FromRequest` (`Json`, `String`, \
-            `Bytes`, `Body`, `Request`)",
+            `State`, `Extension`, `Cookies`, `ClientIp`, ...), the last one that or `FromRequest` \
+            (`Json`, `Form`, `Multipart`, `String`, `Bytes`, `Body`, `Request`)",
     note = "its output must implement `IntoResponse`"
 )]
 pub trait Handler<Args>: 'static {

@@ -20,6 +20,8 @@ use crate::message::{Body, Headers, Response};
 /// | `()` | 200 | none |
 /// | `StatusCode` | itself | none |
 /// | `(StatusCode, T)` | the first | that of `T` |
+/// | `(`[`Cookies`](crate::Cookies)`, T)` | that of `T` | that of `T` |
+/// | [`Rejection`](crate::Rejection) | its own | its message, as text or JSON |
 /// | `Result<T, E>` | that of the one it is | that of the one it is |
 /// | [`Response`] | itself | itself |
 ///
@@ -49,7 +51,7 @@ use crate::message::{Body, Headers, Response};
     message = "`{Self}` cannot be sent as an answer",
     label = "not an answer",
     note = "return `&'static str`, `String`, `Bytes`, `Vec<u8>`, `Body`, `Html`, `Json`, `()`, \
-            `StatusCode`, `(StatusCode, T)`, `Response` or a `Result` of two of them",
+            `StatusCode`, `(StatusCode, T)`, `(Cookies, T)`, `Rejection`, `Response` or a `Result` of two of them",
     note = "for a type of your own, implement `IntoResponse`"
 )]
 pub trait IntoResponse {

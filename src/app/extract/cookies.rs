@@ -90,7 +90,7 @@ impl SignedCookies {
     /// The value of a cookie, if it was signed by this app under this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {
-        let signed = self.jar.signed(&*self.key).get(name)?;
+        let signed = self.jar.signed(&self.key).get(name)?;
         let value = signed.value().strip_prefix(name)?.strip_prefix('=')?;
         Some(value.to_owned())
     }

@@ -416,14 +416,16 @@ mod tests {
         check_ip(&proxies, "x-forwarded-for", &[("127.0.0.1", &["6.6.6.6"], "127.0.0.1")]);
     }
 
+    /// Whom to trust, headers, the scheme, the host.
+    type Line<'a> = (&'a TrustedProxies, &'a [(&'a str, &'a str)], Scheme, &'a str);
+
     #[test]
     fn express_req_protocol_and_host() {
         let x = TrustedProxies::networks("loopback").unwrap();
         let rfc = x.clone().forwarded();
         let (http, https) = (Scheme::Http, Scheme::Https);
         let malformed = "the host that the proxy names is malformed";
-        type Table<'a> = &'a [(&'a TrustedProxies, &'a [(&'a str, &'a str)], Scheme, &'a str)];
-        let table: Table<'_> = &[
+        let table: &[Line<'_>] = &[
             (&x, &[], http, "own:80"),
             (&x, &[("x-forwarded-proto", "https")], https, "own:80"),
             (&x, &[("x-forwarded-proto", "HTTPS")], https, "own:80"),

@@ -204,7 +204,8 @@ mod tests {
             while let Some(field) = form.next_field().await? {
                 let parts = [field.name(), field.file_name(), field.content_type()];
                 let parts = parts.map(|part| part.unwrap_or("-").to_owned());
-                all += &format!("{} {}|", parts.join(" "), field.text().await?);
+                let text = field.text().await?;
+                all.extend([parts.join(" "), format!(" {text}|")]);
             }
             Ok(all)
         }
@@ -240,6 +241,9 @@ mod tests {
         assert_eq!(ask("/option", &[], Body::empty()), (200, "false".to_owned()));
     }
 
+    /// Path, headers, body, status, the beginning of the answer.
+    type Line<'a> = (&'a str, &'a [(&'a str, &'a str)], Body, u16, &'a str);
+
     #[test]
     fn refuses_bad_forms() {
         const NOT_FORM: &str = "the body must be sent with `Content-Type: multipart/form-data`";
@@ -253,7 +257,7 @@ mod tests {
         let gzip: &[(&str, &str)] = &[("content-type", KIND), ("content-encoding", "gzip")];
         let unbounded: &[(&str, &str)] = &[("content-type", "multipart/form-data")];
         let typed: &[(&str, &str)] = &[("content-type", KIND)];
-        let table: Vec<(&str, &[(&str, &str)], Body, u16, &str)> = vec![
+        let table: Vec<Line<'_>> = vec![
             ("/", &[], GOOD.into(), 415, NOT_FORM),
             ("/", &[("content-type", "multipart/mixed; boundary=X")], GOOD.into(), 415, NOT_FORM),
             ("/", gzip, GOOD.into(), 415, "unsupported content encoding"),

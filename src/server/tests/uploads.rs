@@ -17,7 +17,7 @@ fn uploads() -> App {
                 assert!(piece.len() < FILE / 2, "streamed, not collected");
             }
             let many = if pieces > 1 { "pieces" } else { "piece" };
-            all += &format!("{} {size} {many};", field.name().unwrap_or_default());
+            all.extend([field.name().unwrap_or_default(), &format!(" {size} {many};")]);
         }
         Ok(all)
     }
