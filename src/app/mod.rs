@@ -6,6 +6,9 @@
 //! (`extract`, `path`, `query`, `json`, `state`), then the handler, and turns what comes out into
 //! a `Response` (`respond`); an extractor that refuses is answered by its rejection. `middleware`
 //! stands around all of that, if there is any; `layers` holds what comes with the library.
+//! a `Response` (`respond`); an extractor that refuses is answered by its `rejection`, in text or
+//! JSON as the client would rather have it (`accept`). `middleware` stands around all of that, if
+//! there is any.
 //!
 //! This room sees no socket and spawns nothing: the server polls the future and catches its
 //! panics.

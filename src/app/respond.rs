@@ -51,7 +51,8 @@ use crate::message::{Body, Headers, Response};
     message = "`{Self}` cannot be sent as an answer",
     label = "not an answer",
     note = "return `&'static str`, `String`, `Bytes`, `Vec<u8>`, `Body`, `Html`, `Json`, `()`, \
-            `StatusCode`, `(StatusCode, T)`, `(Cookies, T)`, `Rejection`, `Response` or a `Result` of two of them",
+            `StatusCode`, `(StatusCode, T)`, `(Cookies, T)`, `Rejection`, `Response` or a \
+            `Result` of two of them",
     note = "for a type of your own, implement `IntoResponse`"
 )]
 pub trait IntoResponse {

@@ -36,7 +36,7 @@ impl App {
 }
 
 /// The address of the client: the nearest one to this server that is no
-/// [trusted proxy](App::trust_proxy). A client cannot choose it, except for one that may be trusted.
+/// [trusted proxy](App::trust_proxy). A client that is not one of these cannot choose it.
 ///
 /// A client on a Unix socket has none; behind a proxy on one, trust `unix`. Without an address the
 /// answer is 500, since the server's listener is to blame; `Option<ClientIp>` does without.

@@ -263,3 +263,27 @@ fn express_req_get() {
     ];
     check(&app, table);
 }
+
+#[test]
+fn express_req_properties() {
+    let app = App::new().mount(
+        "/api",
+        App::new().post("/users/:id", async |mut request: Request| {
+            let body = request.take_body().collect().await.unwrap();
+            format!(
+                "{} {} {} {:?} {:?} {:?} {:?} {}",
+                request.method(),
+                request.target(),
+                request.path(),
+                request.query(),
+                request.params().get("id"),
+                request.matched_path(),
+                request.host(),
+                body.len(),
+            )
+        }),
+    );
+    let expected = "POST /api/users/7?a=1 /api/users/7 Some(\"a=1\") Some(\"7\") \
+        Some(\"/api/users/:id\") Some(\"h:1\") 3";
+    check(&app, &[("/api/users/7?a=1", &[("Host", "h:1")], b"abc", 200, expected)]);
+}
