@@ -35,6 +35,8 @@ use crate::message::{Request, Response};
     note = "every argument but the last must implement `FromRequestParts` (`Path`, `Query`, \
             `State`, `Extension`, `Cookies`, `ClientIp`, ...), the last one that or `FromRequest` \
             (`Json`, `Form`, `Multipart`, `String`, `Bytes`, `Body`, `Request`)",
+    note = "what `Json`, `Form`, `Query` and `Path` hold must implement `serde::Deserialize`, what \
+            `Extension` holds `Clone`",
     note = "its output must implement `IntoResponse`"
 )]
 pub trait Handler<Args>: 'static {

@@ -54,5 +54,6 @@ pub use path::Path;
 pub use pattern::PatternError;
 pub use query::Query;
 pub use rejection::Rejection;
+pub(crate) use rejection::refuse;
 pub use respond::{Html, IntoResponse};
 pub use state::State;

@@ -16,7 +16,7 @@ use crate::message::{Headers, Response};
 ///
 /// It is sent as text, or as `{"status": 400, "error": "..."}` to a client that
 /// [accepts](https://www.rfc-editor.org/rfc/rfc9110#name-accept) JSON rather than text. The same
-/// goes for what the app itself answers: 404, 405 and 501.
+/// goes for what is answered without it: 404, 405 and 501, and 500 when a handler panics.
 ///
 /// A handler can refuse, too. With a `From` for it, errors of your own go through `?`:
 ///
@@ -131,8 +131,8 @@ thread_local! {
         Rc::new(HeaderMap::from_iter([(VARY, HeaderValue::from_static("Accept"))]));
 }
 
-/// What the app answers by itself, such as 404: the status in words.
-pub(super) fn refuse(status: StatusCode, headers: Headers<'_>) -> Response {
+/// What is answered without the app having a say, such as 404: the status in words.
+pub(crate) fn refuse(status: StatusCode, headers: Headers<'_>) -> Response {
     let reason = status.canonical_reason().unwrap_or_default();
     if prefers_json(headers) {
         return json(status, reason);

@@ -17,12 +17,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::core::Core;
 use super::incoming::{Incoming, Input};
 use super::outbox::Outbox;
 use super::outgoing;
-use crate::app::{Answer, Call, HandlerFuture};
+use crate::app::{Answer, Call, HandlerFuture, refuse};
 use crate::h1::{
     After, Asked, Decoded, Framing, HeadDecoder, Refusal, encode_head, encode_refusal,
 };
@@ -347,7 +348,7 @@ impl Dialogue {
             Handled::Answered(response) => admissible(response, asked),
             Handled::Panicked => {
                 asked.keep_alive = false;
-                outgoing::internal_error()
+                refuse(StatusCode::INTERNAL_SERVER_ERROR, self.head.headers())
             }
             Handled::Gone => return Some(End::Close),
         };

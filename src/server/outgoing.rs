@@ -12,7 +12,7 @@ use super::incoming::Incoming;
 use crate::h1::{After, AnswerLength, Asked, Framing, LAST_CHUNK, encode_chunk, encode_head};
 use crate::message::{Body, Parts, Response};
 
-/// The answer to a request whose handler panicked.
+/// The answer where the application made a mistake.
 pub(super) fn internal_error() -> Response {
     Response::text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error\n")
 }

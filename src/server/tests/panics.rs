@@ -78,3 +78,16 @@ fn a_panic_ends_its_worker_where_that_is_wanted() {
         assert_eq!(worker.stats.panics.get(), 1);
     }
 }
+
+#[test]
+fn a_panic_is_told_in_json_to_who_prefers_it() {
+    let worker = Worker::new(hello);
+    for (accept, body) in [
+        ("*/*", "500 Internal Server Error"),
+        ("application/json", r#"{"status":500,"error":"Internal Server Error"}"#),
+    ] {
+        let request = format!("GET /panic HTTP/1.1\r\nHost: h\r\nAccept: {accept}\r\n\r\n");
+        let answer = worker.ask(&request);
+        assert!(answer.starts_with("HTTP/1.1 500 ") && answer.ends_with(body), "{answer}");
+    }
+}
