@@ -4,11 +4,9 @@
 //! ranges into the path; the route's endpoint is a prepared answer (`builtin`), which costs no
 //! allocation, or a `handler`, which costs one: its future. The future runs the extractors
 //! (`extract`, `path`, `query`, `json`, `state`), then the handler, and turns what comes out into
-//! a `Response` (`respond`); an extractor that refuses is answered by its rejection. `middleware`
-//! stands around all of that, if there is any; `layers` holds what comes with the library.
 //! a `Response` (`respond`); an extractor that refuses is answered by its `rejection`, in text or
 //! JSON as the client would rather have it (`accept`). `middleware` stands around all of that, if
-//! there is any.
+//! there is any; `layers` holds what comes with the library.
 //!
 //! This room sees no socket and spawns nothing: the server polls the future and catches its
 //! panics.
