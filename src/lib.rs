@@ -50,7 +50,9 @@ pub use message::{
     Body, BodyError, Extensions, Headers, Params, Peer, Request, Response, Scheme, Upgraded,
 };
 pub use restart::{Restart, When};
-pub use rt::{BlockingError, File, JoinHandle, Sleep, sleep, spawn_blocking, spawn_local};
+pub use rt::{
+    BlockingError, Draining, File, JoinHandle, Sleep, draining, sleep, spawn_blocking, spawn_local,
+};
 pub use server::{Balance, Limits, OnPanic, Timeouts};
 pub use service::Exit;
 pub use stats::{ClusterStats, Figures, Latency, Statuses, WorkerFigures, WorkerState};

@@ -12,6 +12,7 @@ use io_uring::{opcode, types};
 use slab::Slab;
 
 use super::deadline::{Deadlines, Millis};
+use super::draining::Leave;
 use super::executor::Options;
 use super::mailbox::Notice;
 use super::op::{Accept, Connect, Off, Read, Send, Socket, Token};
@@ -53,6 +54,7 @@ pub(crate) struct Core {
 
     pub(super) deadlines: Deadlines,
     pub(super) timers: Timers,
+    pub(super) leave: Leave,
     pub(super) clock: Clock,
     /// Whom to wake at the end of the turn.
     pub(crate) woken: Vec<Waker>,
@@ -97,6 +99,7 @@ impl Core {
             ticking: false,
             deadlines: Deadlines::default(),
             timers: Timers::default(),
+            leave: Leave::default(),
             clock: Clock::new(),
             woken: Vec::new(),
             garbage: Garbage::default(),

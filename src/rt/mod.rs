@@ -12,6 +12,7 @@ mod blocking;
 mod core;
 mod crowd;
 mod deadline;
+mod draining;
 mod driver;
 mod executor;
 mod fault;
@@ -32,6 +33,7 @@ pub(crate) use block::{WORTH_KEEPING, share};
 pub use blocking::{BlockingError, spawn_blocking};
 pub(crate) use core::Core as Tables;
 pub(crate) use deadline::Kind as DeadlineKind;
+pub use draining::{Draining, draining};
 pub(crate) use driver::Driver;
 #[cfg(feature = "internals")]
 pub(crate) use driver::Installed;

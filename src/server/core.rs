@@ -155,6 +155,7 @@ impl Core {
     pub(super) fn leave(&self, mode: Mode) {
         self.mode.set(mode);
         self.driver.with(crate::rt::Tables::wake_readers);
+        self.driver.with(crate::rt::Tables::begin_to_leave);
     }
 
     /// What a busy connection needs.

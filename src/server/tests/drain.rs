@@ -87,6 +87,58 @@ fn an_upgraded_connection_goes_on_until_it_is_cut() {
 }
 
 #[test]
+fn an_upgraded_connection_can_end_with_the_beginning() {
+    let app = || {
+        App::new().get("/upgrade", async || {
+            Response::empty(StatusCode::OK).upgrade(async |mut io, _| {
+                use futures_lite::AsyncWriteExt as _;
+                rt::draining().await;
+                io.write_all(b"bye").await.unwrap();
+                io.close().await.unwrap();
+            })
+        })
+    };
+    let mut worker = Worker::new(app);
+    let mut stream = worker.connect();
+    stream
+        .write_all(
+            format!("GET /upgrade HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n{HOST}")
+                .as_bytes(),
+        )
+        .unwrap();
+    answer(&mut stream);
+    assert_eq!(worker.drain(), Served { cut: 0 });
+    assert_eq!(rest(&mut stream), "bye");
+}
+
+#[test]
+fn what_waits_for_the_drain_ends_with_its_beginning() {
+    let app = || {
+        App::new().get("/endless", async || {
+            let pieces = futures_lite::stream::unfold(false, async |begun| {
+                if begun {
+                    rt::draining().await;
+                    return None;
+                }
+                Some((Ok(Bytes::from_static(b"begun")), true))
+            });
+            Response::new(Body::stream(pieces))
+        })
+    };
+    let mut worker = Worker::new(app);
+    let mut streams = [worker.connect(), worker.connect()];
+    let mut first = [0; 1];
+    for stream in &mut streams {
+        stream.write_all(format!("GET /endless HTTP/1.1\r\n{HOST}").as_bytes()).unwrap();
+        stream.read_exact(&mut first).unwrap();
+    }
+    assert_eq!(worker.drain(), Served { cut: 0 });
+    for stream in &mut streams {
+        assert!(rest(stream).ends_with("\r\n\r\n5\r\nbegun\r\n0\r\n\r\n"));
+    }
+}
+
+#[test]
 fn a_connection_is_idle_after_a_large_body() {
     let late = || {
         hello().post("/late", async |body: Body| {
