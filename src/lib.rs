@@ -33,7 +33,7 @@ pub use app::{
     AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ClientIp, Compression, Cookies, Cors,
     Decompression, Extension, Form, FromRequest, FromRequestParts, Handler, Host, Html,
     IntoResponse, Json, LogWriter, MatchedPath, Middleware, Multipart, MultipartField, Next, Path,
-    PatternError, ProxyError, Query, RateLimit, Rejection, RequestId, RequestTimeout,
+    PatternError, ProxyError, Query, RateLimit, Redirect, Rejection, RequestId, RequestTimeout,
     SecurityHeaders, SetRequestId, SignedCookies, State, TrustedProxies, ViaParts, ViaRequest,
     same_secret,
 };

@@ -54,4 +54,5 @@ pub use query::Query;
 pub use rejection::Rejection;
 pub(crate) use rejection::refuse;
 pub use respond::{Html, IntoResponse};
+pub use respond::{Html, IntoResponse, Redirect};
 pub use state::State;

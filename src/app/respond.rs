@@ -1,5 +1,8 @@
 //! What a handler may return.
 
+mod headers;
+mod redirect;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 
@@ -8,6 +11,8 @@ use http::StatusCode;
 use http::header::HeaderValue;
 
 use crate::message::{Body, Headers, Response};
+
+pub use redirect::Redirect;
 
 /// What can be sent as an answer.
 ///
@@ -22,6 +27,9 @@ use crate::message::{Body, Headers, Response};
 /// | `(StatusCode, T)` | the first | that of `T` |
 /// | `(`[`Cookies`](crate::Cookies)`, T)` | that of `T` | that of `T` |
 /// | [`Rejection`](crate::Rejection) | its own | its message, as text or JSON |
+/// | `([(name, value); N], T)` | that of `T` | that of `T`, with these headers |
+/// | `(StatusCode, [(name, value); N], T)` | the first | that of `T`, with these headers |
+/// | [`Redirect`] | 301, 302, 303, 307 or 308 | none |
 /// | `Result<T, E>` | that of the one it is | that of the one it is |
 /// | [`Response`] | itself | itself |
 ///
@@ -53,6 +61,8 @@ use crate::message::{Body, Headers, Response};
     note = "return `&'static str`, `String`, `Bytes`, `Vec<u8>`, `Body`, `Html`, `Json`, `()`, \
             `StatusCode`, `(StatusCode, T)`, `(Cookies, T)`, `Rejection`, `Response` or a \
             `Result` of two of them",
+            `StatusCode`, `(StatusCode, T)`, `([(name, value); N], T)`, `Redirect`, `Response` or \
+            a `Result` of two of them",
     note = "for a type of your own, implement `IntoResponse`"
 )]
 pub trait IntoResponse {
