@@ -17,6 +17,7 @@ mod application;
 #[cfg_attr(not(any(feature = "cli", test)), expect(dead_code))]
 mod builtin;
 mod call;
+mod conditional;
 mod extract;
 mod handler;
 mod inbox;
@@ -37,10 +38,12 @@ pub use application::App;
 #[cfg(any(feature = "cli", test))]
 pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
+pub use conditional::{Conditional, Unmet};
 pub use extract::{
     ClientIp, Cookies, Extension, Field as MultipartField, Form, FromRequest, FromRequestParts,
     Host, MatchedPath, Multipart, ProxyError, SignedCookies, TrustedProxies, ViaParts, ViaRequest,
 };
+pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest};
 pub use handler::Handler;
 pub use json::Json;
 pub use layers::{
@@ -53,6 +56,7 @@ pub use pattern::PatternError;
 pub use query::Query;
 pub use rejection::Rejection;
 pub(crate) use rejection::refuse;
+pub use respond::{ETag, Html, IntoResponse, Redirect};
 pub use respond::{Html, IntoResponse};
 pub use respond::{Html, IntoResponse, Redirect};
 pub use state::State;

@@ -1,5 +1,6 @@
 //! What a handler may return.
 
+mod etag;
 mod headers;
 mod redirect;
 
@@ -12,6 +13,7 @@ use http::header::HeaderValue;
 
 use crate::message::{Body, Headers, Response};
 
+pub use etag::ETag;
 pub use redirect::Redirect;
 
 /// What can be sent as an answer.
@@ -29,6 +31,7 @@ pub use redirect::Redirect;
 /// | [`Rejection`](crate::Rejection) | its own | its message, as text or JSON |
 /// | `([(name, value); N], T)` | that of `T` | that of `T`, with these headers |
 /// | `(StatusCode, [(name, value); N], T)` | the first | that of `T`, with these headers |
+/// | [`Unmet`](crate::Unmet) | 304 or 412 | none, or its text |
 /// | [`Redirect`] | 301, 302, 303, 307 or 308 | none |
 /// | `Result<T, E>` | that of the one it is | that of the one it is |
 /// | [`Response`] | itself | itself |

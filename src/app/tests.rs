@@ -1,5 +1,7 @@
 //! Requests through whole apps, as the server would send them.
 
+mod conditional;
+
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -14,6 +16,9 @@ use serde::Deserialize;
 use super::{Answer, App, Json, Next, Path, Query, State, echo, redirect, respond};
 use crate::message::{Body, BodyError, Field, Head, Peer, Request, Response, Span};
 use crate::stats::Pulse;
+
+/// Headers of a request, in tables.
+type Sent<'a> = &'a [(&'a str, &'a str)];
 
 /// A request as the decoder would make it.
 pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request {

@@ -19,6 +19,7 @@ use crate::stats::{Pulse, WorkerStats};
 
 mod allocation;
 mod client;
+mod conditional;
 mod drain;
 mod hostile;
 mod layers;
