@@ -30,12 +30,12 @@ mod stats;
 mod sys;
 
 pub use app::{
-    AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ClientIp, Compression, Conditional, Cookies,
-    Cors, Decompression, ETag, Extension, Form, FromRequest, FromRequestParts, Handler, Host, Html,
-    IntoResponse, Json, LogWriter, MatchedPath, Middleware, Multipart, MultipartField, Next, Path,
-    PatternError, ProxyError, Query, RateLimit, Redirect, Rejection, RequestId, RequestTimeout,
-    SecurityHeaders, SetRequestId, SignedCookies, State, TrustedProxies, Unmet, ViaParts,
-    ViaRequest, same_secret,
+    AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ByteRange, ClientIp, Compression,
+    Conditional, Cookies, Cors, Decompression, ETag, Extension, Form, FromRequest,
+    FromRequestParts, Handler, Host, Html, IntoResponse, Json, LogWriter, MatchedPath, Middleware,
+    Multipart, MultipartField, Next, Path, PatternError, ProxyError, Query, RateLimit, Redirect,
+    Rejection, RequestId, RequestTimeout, SecurityHeaders, SetRequestId, SignedCookies, State,
+    TrustedProxies, Unmet, ViaParts, ViaRequest, same_secret,
 };
 pub use cluster::{
     Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,

@@ -1,5 +1,7 @@
 //! What a handler may return.
 
+mod byte_range;
+mod content_disposition;
 mod etag;
 mod headers;
 mod redirect;
@@ -13,6 +15,7 @@ use http::header::HeaderValue;
 
 use crate::message::{Body, Headers, Response};
 
+pub use byte_range::ByteRange;
 pub use etag::ETag;
 pub use redirect::Redirect;
 

@@ -1,6 +1,7 @@
 //! Requests through whole apps, as the server would send them.
 
 mod conditional;
+mod ranged;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
