@@ -5,6 +5,7 @@ mod content_disposition;
 mod etag;
 mod headers;
 mod redirect;
+mod sse;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -18,6 +19,7 @@ use crate::message::{Body, Headers, Response};
 pub use byte_range::ByteRange;
 pub use etag::ETag;
 pub use redirect::Redirect;
+pub use sse::{LastEventId, Sse, SseEvent};
 
 /// What can be sent as an answer.
 ///
@@ -36,6 +38,7 @@ pub use redirect::Redirect;
 /// | `(StatusCode, [(name, value); N], T)` | the first | that of `T`, with these headers |
 /// | [`Unmet`](crate::Unmet) | 304 or 412 | none, or its text |
 /// | [`Redirect`] | 301, 302, 303, 307 or 308 | none |
+/// | [`Sse`] | 200 | events as they come, `text/event-stream` |
 /// | `Result<T, E>` | that of the one it is | that of the one it is |
 /// | [`Response`] | itself | itself |
 ///

@@ -23,7 +23,7 @@ pub(super) struct Leave {
 ///
 /// A draining worker gives what was begun `timeouts.drain` to end, and cuts it then. What would go
 /// on for ever, such as an endless stream or an upgraded connection, should end when this does; its
-/// client comes back to a worker that stays.
+/// client comes back to a worker that stays. [`Sse`](crate::Sse) does so by itself.
 ///
 /// Once the worker drains this is ready at once. Outside a worker it never is.
 ///

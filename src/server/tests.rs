@@ -21,6 +21,7 @@ mod allocation;
 mod client;
 mod conditional;
 mod drain;
+mod events;
 mod hostile;
 mod layers;
 mod panics;
