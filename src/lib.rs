@@ -30,8 +30,8 @@ mod stats;
 mod sys;
 
 pub use app::{
-    AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ByteRange, ClientIp, Compression,
-    Conditional, Cookies, Cors, Decompression, ETag, Extension, Form, FromRequest,
+    Accept, AcceptLanguage, AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ByteRange, ClientIp,
+    Compression, Conditional, Cookies, Cors, Decompression, ETag, Extension, Form, FromRequest,
     FromRequestParts, Handler, Host, Html, IntoResponse, Json, LastEventId, LogWriter, MatchedPath,
     Middleware, Multipart, MultipartField, Next, Path, PatternError, ProxyError, Query, RateLimit,
     Redirect, Rejection, RequestId, RequestTimeout, SecurityHeaders, SetRequestId, SignedCookies,

@@ -57,6 +57,10 @@ pub use pattern::PatternError;
 pub use query::Query;
 pub use rejection::Rejection;
 pub(crate) use rejection::refuse;
+pub use respond::{
+    Accept, AcceptLanguage, ByteRange, ETag, Html, IntoResponse, LastEventId, Redirect, Sse,
+    SseEvent,
+};
 pub use respond::{ByteRange, ETag, Html, IntoResponse, LastEventId, Redirect, Sse, SseEvent};
 pub use respond::{ByteRange, ETag, Html, IntoResponse, Redirect};
 pub use respond::{ETag, Html, IntoResponse, Redirect};

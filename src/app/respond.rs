@@ -4,6 +4,7 @@ mod byte_range;
 mod content_disposition;
 mod etag;
 mod headers;
+mod negotiate;
 mod redirect;
 mod sse;
 
@@ -18,6 +19,7 @@ use crate::message::{Body, Headers, Response};
 
 pub use byte_range::ByteRange;
 pub use etag::ETag;
+pub use negotiate::{Accept, AcceptLanguage};
 pub use redirect::Redirect;
 pub use sse::{LastEventId, Sse, SseEvent};
 

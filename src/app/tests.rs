@@ -1,6 +1,7 @@
 //! Requests through whole apps, as the server would send them.
 
 mod conditional;
+mod express;
 mod ranged;
 
 use std::cell::{Cell, RefCell};
