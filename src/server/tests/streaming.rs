@@ -2,12 +2,24 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_lite::stream::{self, StreamExt as _};
+
 use super::*;
 
 /// More than the kernel takes for a client that does not read.
 const PIECE: usize = 32 << 20;
 
 static POLLED: AtomicUsize = AtomicUsize::new(0);
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Counted when it goes.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 fn piece(index: usize, length: usize) -> Bytes {
     let letter = b'a' + u8::try_from(index % 26).unwrap();
@@ -55,6 +67,18 @@ fn streams() -> App {
             });
             Response::new(Body::stream(panics))
         })
+        .get("/held", async || {
+            let begun = stream::once(Ok(piece(0, 1)));
+            let held = stream::unfold(Counted, async |_held| pending().await);
+            Response::new(Body::stream(begun.chain(held)))
+        })
+        .get("/busy", async || {
+            let busy = stream::unfold(Counted, async |counted| {
+                rt::sleep(Duration::from_millis(1)).await;
+                Some((Ok(piece(0, 1)), counted))
+            });
+            Response::new(Body::stream(busy))
+        })
         .get("/sent-off", async || "x".repeat(100_000))
 }
 
@@ -97,6 +121,24 @@ fn a_client_that_does_not_read_has_one_piece_in_flight_and_one_waiting() {
     until(|| worker.stats.requests.get() == 1);
     until(|| worker.stats.connections.get() == 0);
     assert_eq!(POLLED.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn express_streaming_ends_when_the_client_goes_away() {
+    // Who has ended its side alone may still read; it shows when the next piece is sent.
+    let leave = drop::<TcpStream>;
+    let table = [("/held", reset as fn(TcpStream)), ("/busy", reset), ("/busy", leave)];
+    for (dropped, (path, goes)) in table.into_iter().enumerate() {
+        let mut worker = Worker::new(streams);
+        let mut stream = worker.connect();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+        answer(&mut stream);
+        stream.read_exact(&mut [0; 6]).unwrap();
+        assert_eq!(DROPPED.load(Ordering::Relaxed), dropped, "{path}");
+        goes(stream);
+        until(|| DROPPED.load(Ordering::Relaxed) == dropped + 1);
+        assert_eq!(worker.drain(), Served { cut: 0 });
+    }
 }
 
 #[test]
