@@ -8,6 +8,9 @@
 //! JSON as the client would rather have it (`accept`). `middleware` stands around all of that, if
 //! there is any; `layers` holds what comes with the library.
 //!
+//! What a client knows already and which part it wants are decided in `conditional` and `range`, of
+//! which neither reads a body nor a clock.
+//!
 //! This room sees no socket and spawns nothing: the server polls the future and catches its
 //! panics.
 
