@@ -47,7 +47,6 @@ pub use extract::{
     ClientIp, Cookies, Extension, Field as MultipartField, Form, FromRequest, FromRequestParts,
     Host, MatchedPath, Multipart, ProxyError, SignedCookies, TrustedProxies, ViaParts, ViaRequest,
 };
-pub use extract::{FromRequest, FromRequestParts, Rejection, ViaParts, ViaRequest};
 pub use handler::Handler;
 pub use json::Json;
 pub use layers::{
@@ -64,9 +63,4 @@ pub use respond::{
     Accept, AcceptLanguage, ByteRange, ETag, Html, IntoResponse, LastEventId, Redirect, Sse,
     SseEvent,
 };
-pub use respond::{ByteRange, ETag, Html, IntoResponse, LastEventId, Redirect, Sse, SseEvent};
-pub use respond::{ByteRange, ETag, Html, IntoResponse, Redirect};
-pub use respond::{ETag, Html, IntoResponse, Redirect};
-pub use respond::{Html, IntoResponse};
-pub use respond::{Html, IntoResponse, Redirect};
 pub use state::State;

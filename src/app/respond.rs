@@ -70,10 +70,8 @@ pub use sse::{LastEventId, Sse, SseEvent};
     message = "`{Self}` cannot be sent as an answer",
     label = "not an answer",
     note = "return `&'static str`, `String`, `Bytes`, `Vec<u8>`, `Body`, `Html`, `Json`, `()`, \
-            `StatusCode`, `(StatusCode, T)`, `(Cookies, T)`, `Rejection`, `Response` or a \
-            `Result` of two of them",
-            `StatusCode`, `(StatusCode, T)`, `([(name, value); N], T)`, `Redirect`, `Response` or \
-            a `Result` of two of them",
+            `StatusCode`, `(StatusCode, T)`, `([(name, value); N], T)`, `(Cookies, T)`, \
+            `Redirect`, `Sse`, `Rejection`, `Response` or a `Result` of two of them",
     note = "for a type of your own, implement `IntoResponse`"
 )]
 pub trait IntoResponse {

@@ -6,8 +6,8 @@ use std::task::Poll;
 use futures_lite::stream::poll_fn;
 use http::StatusCode;
 
-use crate::app::extract::Rejection;
 use crate::app::middleware::{Middleware, Next};
+use crate::app::rejection::Rejection;
 use crate::app::respond::IntoResponse as _;
 use crate::message::{Body, BodyError, Request, Response};
 

@@ -12,8 +12,8 @@ use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, HeaderValue};
 
 use super::field::tokens;
-use crate::app::extract::Rejection;
 use crate::app::middleware::{Middleware, Next};
+use crate::app::rejection::Rejection;
 use crate::app::respond::IntoResponse as _;
 use crate::message::{Body, BodyError, Request, Response};
 

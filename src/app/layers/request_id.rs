@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use http::header::{HeaderName, HeaderValue};
 
-use crate::app::extract::{FromRequestParts, Rejection};
+use crate::app::extract::FromRequestParts;
 use crate::app::middleware::{Middleware, Next};
+use crate::app::rejection::Rejection;
 use crate::message::{Request, Response};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
