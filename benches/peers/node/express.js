@@ -10,6 +10,7 @@ app.get('/', (request, response) => response.type('text/plain').send(HELLO));
 app.post('/echo', express.raw({ type: () => true, limit: '2mb' }), (request, response) => {
   response.type('application/octet-stream').send(request.body);
 });
+app.post('/store', express.json(), (request, response) => response.json(request.body));
 app.get('/die', () => process.exit(1));
 for (let resource = 0; resource < 200; resource++) {
   app.get(`/resource${resource}/:id/items/:count`, ({ params }, response) => {

@@ -12,13 +12,17 @@ function send(response, type, body) {
   response.end(body);
 }
 
+function collect(request, then) {
+  const parts = [];
+  request.on('data', (part) => parts.push(part));
+  request.on('end', () => then(parts.length === 1 ? parts[0] : Buffer.concat(parts)));
+}
+
 function route(request, response) {
   if (request.url === '/') return send(response, TEXT, HELLO);
-  if (request.url === '/echo') {
-    const parts = [];
-    request.on('data', (part) => parts.push(part));
-    request.on('end', () => send(response, BYTES, parts.length === 1 ? parts[0] : Buffer.concat(parts)));
-    return;
+  if (request.url === '/echo') return collect(request, (body) => send(response, BYTES, body));
+  if (request.url === '/store') {
+    return collect(request, (body) => send(response, JSON_TYPE, JSON.stringify(JSON.parse(body))));
   }
   if (request.url === '/die') process.exit(1);
   const found = PATH.exec(request.url);

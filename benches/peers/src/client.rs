@@ -37,7 +37,18 @@ impl Client {
 
     /// Sends a request without waiting for its answer.
     pub(crate) fn send(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<()> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+        self.send_with(method, path, "", body)
+    }
+
+    /// The same, with header lines of one's own.
+    pub(crate) fn send_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        lines: &str,
+        body: &[u8],
+    ) -> io::Result<()> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}");
         if method == "POST" {
             request = format!("{request}Content-Length: {}\r\n", body.len());
         }
@@ -53,8 +64,13 @@ impl Client {
 
     /// Asks for what all contenders answer alike.
     pub(crate) fn hello(&mut self) -> io::Result<Answer> {
+        self.hello_of(HELLO)
+    }
+
+    /// Asks for what this contender says.
+    pub(crate) fn hello_of(&mut self, hello: &str) -> io::Result<Answer> {
         let answer = self.ask("GET", "/", b"")?;
-        answer.must(answer.status == 200 && answer.body == HELLO.as_bytes(), "the hello")?;
+        answer.must(answer.status == 200 && answer.body == hello.as_bytes(), "the hello")?;
         Ok(answer)
     }
 
@@ -71,6 +87,12 @@ impl Client {
                 read => self.rest.extend_from_slice(&buffer[..read]),
             }
         }
+    }
+
+    /// All that comes until the server closes the connection.
+    pub(crate) fn everything(mut self) -> io::Result<Vec<u8>> {
+        self.stream.read_to_end(&mut self.rest)?;
+        Ok(self.rest)
     }
 
     /// Waits until the server closes the connection, in whatever way.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use peers::BACKLOG;
+use peers::{BACKLOG, GZIP_LEVEL, HELLO};
 
 use crate::SERVER_CPU;
 use crate::launch;
@@ -26,13 +26,18 @@ pub(crate) enum Contender {
     Nginx,
     Node,
     Express,
+    Tungstenite,
+    ExampleCluster,
+    OriginalCluster,
+    ExampleExpress,
+    OriginalExpress,
 }
 
 use Contender as C;
 
 impl Contender {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [C; 12] = [
+    pub(crate) const ALL: [C; 17] = [
         C::Uring,
         C::Epoll,
         C::CorelaneConfig,
@@ -45,6 +50,11 @@ impl Contender {
         C::Nginx,
         C::Node,
         C::Express,
+        C::Tungstenite,
+        C::ExampleCluster,
+        C::OriginalCluster,
+        C::ExampleExpress,
+        C::OriginalExpress,
     ];
 
     /// Both ways in which corelane serves.
@@ -68,6 +78,11 @@ impl Contender {
             C::Nginx => "nginx",
             C::Node => "node",
             C::Express => "express",
+            C::Tungstenite => "tokio-tungstenite",
+            C::ExampleCluster => "example-cluster",
+            C::OriginalCluster => "original-cluster",
+            C::ExampleExpress => "example-express",
+            C::OriginalExpress => "original-express",
         }
     }
 
@@ -86,6 +101,11 @@ impl Contender {
             C::Nginx => "nginx, `return 200`, access log off",
             C::Node => "Node's `http` in `cluster`; a map and one expression find the routes",
             C::Express => "Express in Node's `cluster`",
+            C::Tungstenite => "tokio-tungstenite alone, on tokio's current-thread runtime",
+            C::ExampleCluster => "corelane's example `cluster`",
+            C::OriginalCluster => "the program that Node's `cluster` is first met by",
+            C::ExampleExpress => "corelane's example `express`",
+            C::OriginalExpress => "the program that Express on `cluster` is first met by",
         }
     }
 
@@ -93,10 +113,27 @@ impl Contender {
     pub(crate) fn own_program(self) -> Option<&'static str> {
         match self {
             C::Uring | C::Epoll => Some("floor"),
-            C::CorelaneLibrary | C::MayMinihttp | C::ActixWeb | C::Ntex | C::Axum | C::Glommio => {
-                Some(self.name())
-            }
-            C::CorelaneConfig | C::Nginx | C::Node | C::Express => None,
+            C::CorelaneLibrary | C::MayMinihttp | C::ActixWeb | C::Ntex | C::Axum | C::Glommio
+            | C::Tungstenite => Some(self.name()),
+            _ => None,
+        }
+    }
+
+    /// The one workload that it is there for, if it is not there for most.
+    pub(crate) fn only(self) -> Option<&'static str> {
+        match self {
+            C::Tungstenite => Some("ws-128"),
+            C::ExampleCluster | C::OriginalCluster => Some("example-cluster"),
+            C::ExampleExpress | C::OriginalExpress => Some("example-express"),
+            _ => None,
+        }
+    }
+
+    /// What it answers to `GET /`.
+    pub(crate) fn hello(self) -> &'static str {
+        match self {
+            C::ExampleExpress | C::OriginalExpress => "Hello, Express with Cluster!",
+            _ => HELLO,
         }
     }
 
@@ -109,19 +146,21 @@ impl Contender {
         directory: &Path,
     ) -> io::Result<Command> {
         let mut command = launch::pinned(SERVER_CPU, shop.program(self));
+        let files = directory.join("files");
+        command.env("PEERS_FILES", &files);
         match self {
             C::Uring | C::Epoll => {
                 command.arg(self.name());
             }
             C::CorelaneConfig => {
                 let file = directory.join("corelane.toml");
-                fs::write(&file, corelane_toml(port, workers))?;
+                fs::write(&file, corelane_toml(port, workers, &files))?;
                 command.arg("run").arg(file);
                 return Ok(command);
             }
             C::Nginx => {
                 let file = directory.join("nginx.conf");
-                fs::write(&file, nginx_conf(port, workers))?;
+                fs::write(&file, nginx_conf(port, workers, &files))?;
                 command.arg("-p").arg(directory).arg("-c").arg(file).args(["-e", "stderr"]);
                 return Ok(command);
             }
@@ -131,6 +170,15 @@ impl Contender {
             C::Express => {
                 command.arg(shop.scripts().join("express.js")).env("NODE_ENV", "production");
             }
+            C::OriginalCluster | C::OriginalExpress => {
+                let script = shop.scripts().join(format!("{}.js", self.name()));
+                command.arg(script).env("NODE_ENV", "production").env("PORT", port.to_string());
+                return Ok(command);
+            }
+            C::ExampleCluster | C::ExampleExpress => {
+                command.arg(format!("127.0.0.1:{port}"));
+                return Ok(command);
+            }
             _ => {}
         }
         command.args([port.to_string(), workers.to_string()]);
@@ -138,7 +186,8 @@ impl Contender {
     }
 }
 
-fn corelane_toml(port: u16, workers: usize) -> String {
+fn corelane_toml(port: u16, workers: usize, files: &Path) -> String {
+    let files = files.display();
     format!(
         r#"[[apps]]
 name = "bench"
@@ -156,11 +205,16 @@ respond = {{ status = 200, body = "Hello, Cluster!" }}
 [[apps.routes]]
 path = "/echo"
 echo = {{}}
+
+[[apps.routes]]
+path = "/files/*path"
+files = {{ root = "{files}" }}
 "#
     )
 }
 
-fn nginx_conf(port: u16, workers: usize) -> String {
+fn nginx_conf(port: u16, workers: usize, files: &Path) -> String {
+    let files = files.display();
     format!(
         r#"daemon off;
 pid nginx.pid;
@@ -174,7 +228,17 @@ http {{
     keepalive_timeout 600s;
     server {{
         listen 127.0.0.1:{port} backlog={BACKLOG} reuseport;
-        location / {{ return 200 "Hello, Cluster!"; }}
+        sendfile on;
+        tcp_nopush on;
+        open_file_cache max=100;
+        location = / {{ return 200 "Hello, Cluster!"; }}
+        location /files/ {{ alias {files}/; default_type application/octet-stream; }}
+        location = /page {{
+            alias {files}/page.txt;
+            gzip on;
+            gzip_comp_level {GZIP_LEVEL};
+            gzip_types text/plain;
+        }}
     }}
 }}
 "#

@@ -5,14 +5,19 @@
 //! | `GET /` | [`HELLO`], `text/plain` |
 //! | `GET /resourceN/ID/items/COUNT`, N below [`ROUTES`] | a [`Listing`] as JSON |
 //! | `POST /echo` | the body, up to [`BODY_MAX`] bytes |
+//! | `POST /store` with a [`Listing`] | the same, read and written anew |
+//! | `GET /files/NAME` | one of [`FILES`], out of the directory [`files`] |
+//! | `GET /page` | [`page`], with gzip of level [`GZIP_LEVEL`] for whoever accepts it |
+//! | `GET /ws` | a WebSocket that sends back every message |
 //!
 //! Every contender is a program `NAME PORT WORKERS` that listens on that port of 127.0.0.1.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, io};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 /// The answer to `GET /`.
@@ -31,6 +36,16 @@ pub const ROUTES: usize = 200;
 /// The largest body that is taken.
 pub const BODY_MAX: usize = 2 * 1024 * 1024;
 
+/// Names and sizes of the static files.
+pub const FILES: [(&str, usize); 3] =
+    [("4k.bin", 4 << 10), ("64k.bin", 64 << 10), ("1m.bin", 1 << 20)];
+
+/// The level of all who compress: nginx's default.
+pub const GZIP_LEVEL: u32 = 1;
+
+/// The size of the page that is compressed, in bytes.
+pub const PAGE_BYTES: usize = 64 << 10;
+
 /// How many connections may wait to be accepted.
 pub const BACKLOG: i32 = 4096;
 
@@ -38,14 +53,14 @@ pub const BACKLOG: i32 = 4096;
 pub const KEEP_ALIVE_SECONDS: u16 = 600;
 
 /// The JSON answer: a list of items that belong to what the path named.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Listing {
     resource: usize,
     id: u64,
     items: Vec<Item>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Item {
     index: usize,
     owner: u64,
@@ -67,6 +82,20 @@ impl Listing {
         };
         Listing { resource, id, items: (0..count).map(item).collect() }
     }
+}
+
+/// Where the static files are, as the driver says.
+#[must_use]
+pub fn files() -> PathBuf {
+    env::var_os("PEERS_FILES").map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+/// A text like those that are compressed in practice: some of it comes again and again.
+#[must_use]
+pub fn page() -> String {
+    let mut page = serde_json::to_string(&Listing::new(1, 42, PAGE_BYTES / 60)).unwrap_or_default();
+    page.truncate(PAGE_BYTES);
+    page
 }
 
 /// The path of one of the [`ROUTES`], with its parameters written `{id}` and `{count}`.

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use peers::{JSON, Listing};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -96,6 +97,19 @@ impl<'shop> Generator<'shop> {
                 add("--body-file", file.to_string_lossy().into_owned());
                 "/echo".to_owned()
             }
+            Ask::Store { items } => {
+                let file = self.directory.path().join("listing");
+                fs::write(&file, listing(items)?).doing("writing a body")?;
+                add("-X", "POST".to_owned());
+                add("-H", format!("Content-Type: {JSON}"));
+                add("--body-file", file.to_string_lossy().into_owned());
+                "/store".to_owned()
+            }
+            Ask::File { name } => format!("/files/{name}"),
+            Ask::Page => {
+                add("-H", "Accept-Encoding: gzip".to_owned());
+                "/page".to_owned()
+            }
         };
         if !load.keep_alive {
             arguments.push("--no-keepalive".to_owned());
@@ -144,6 +158,11 @@ fn figures(json: &Value, rate: Option<f64>) -> Result<BTreeMap<String, f64>, Str
     ];
     let known = figures.into_iter().filter_map(|(name, it)| Some((name.to_owned(), it?)));
     Ok(known.collect())
+}
+
+/// A listing of so many items, as it is sent.
+pub(crate) fn listing(items: usize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(&Listing::new(RESOURCE, ID, items)).doing("writing a listing")
 }
 
 /// The path that a listing of so many items is at.

@@ -40,6 +40,7 @@ mod results;
 mod server;
 mod special;
 mod statistics;
+mod websocket;
 mod workload;
 mod workshop;
 

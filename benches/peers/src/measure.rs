@@ -11,6 +11,7 @@ use crate::options::{Options, Plan};
 use crate::results::{Failed, RATE, Results, Sample};
 use crate::server::Server;
 use crate::special;
+use crate::websocket;
 use crate::workload::{CONNECTIONS, Kind, Workload, hello};
 use crate::workshop::Shop;
 use crate::{CLIENT_CPU, note};
@@ -150,7 +151,7 @@ impl Run<'_> {
             Kind::Idle { connections } => return special::idle(&fresh()?, *connections),
             Kind::Death { deaths } => return special::death(&fresh()?, *deaths),
             Kind::Start => return special::start(contender, self.shop),
-            Kind::Load(_) | Kind::Rate { .. } => {}
+            Kind::Load(_) | Kind::Rate { .. } | Kind::WebSocket { .. } => {}
         }
         let server = match server {
             Some(server) => server,
@@ -158,6 +159,7 @@ impl Run<'_> {
         };
         match &workload.kind {
             Kind::Load(load) => self.generator.run(server, load, None),
+            Kind::WebSocket { connections } => websocket::load(server, *connections, self.plan),
             Kind::Rate { percent } => {
                 let no_peak = || server.failed("no framework has a peak to take the rate from");
                 let rate = self.peak.ok_or_else(no_peak)? * f64::from(*percent) / 100.0;

@@ -1,4 +1,4 @@
-//! What a server keeps resident, as `/proc` tells it: its own process and those it started.
+//! What a server keeps resident and what it uses, as `/proc` tells it: its own process and those it started.
 
 use std::fs;
 use std::io;
@@ -17,6 +17,20 @@ pub(crate) fn resident(group: u32) -> io::Result<u64> {
         kibibytes += number.ok_or_else(odd)?;
     }
     Ok(kibibytes * 1024)
+}
+
+/// The CPU time that the process group has used, in seconds.
+pub(crate) fn cpu_seconds(group: u32) -> io::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for process in members(group)? {
+        for task in fs::read_dir(process.join("task"))? {
+            // A thread that has ended meanwhile has nothing to be read.
+            let line = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            let used = line.split_ascii_whitespace().next().and_then(|it| it.parse::<f64>().ok());
+            nanoseconds += used.unwrap_or(0.0);
+        }
+    }
+    Ok(nanoseconds / 1e9)
 }
 
 /// The processes of a group: a contender leads its own, and what it starts stays in it.

@@ -77,8 +77,8 @@ pub(crate) struct Missing {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Check {
     pub(crate) contender: String,
-    /// The size of the head of the answer to `GET /`.
-    pub(crate) head_bytes: usize,
+    /// The size of the head of the answer to `GET /`, if that is alike for all.
+    pub(crate) head_bytes: Option<usize>,
     /// What was found as it should be.
     pub(crate) right: Vec<String>,
 }

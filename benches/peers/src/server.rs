@@ -3,16 +3,20 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use peers::FILES;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::contender::Contender;
 use crate::failure::{Doing, Failure};
+use crate::load;
+use crate::websocket;
 use crate::workshop::Shop;
 
 /// How long a contender may take until it answers.
@@ -41,6 +45,7 @@ impl Server {
         let doing = || format!("starting {}", contender.name());
         let directory = TempDir::new().doing(doing())?;
         let address = free_address().doing(doing())?;
+        put_files(&directory.path().join("files")).doing(doing())?;
         let said = File::create(directory.path().join("said")).doing(doing())?;
         let mut command =
             contender.command(shop, address.port(), workers, directory.path()).doing(doing())?;
@@ -73,10 +78,17 @@ impl Server {
         Failure::Contender { name: self.contender.name(), what: format!("{what}{said}") }
     }
 
+    fn ready(&self) -> io::Result<()> {
+        if self.contender == Contender::Tungstenite {
+            return websocket::connect(self.address).map(drop);
+        }
+        let hello = self.contender.hello();
+        Client::connect(self.address)?.hello_of(hello).map(drop)
+    }
+
     fn answers(&mut self, begun: Instant) -> Result<(), Failure> {
         loop {
-            let hello = Client::connect(self.address).and_then(|mut client| client.hello());
-            let Err(error) = hello else { return Ok(()) };
+            let Err(error) = self.ready() else { return Ok(()) };
             if let Some(status) = self.child.try_wait().doing("waiting for a contender")? {
                 return Err(self.failed(format!("ended at once, {status}")));
             }
@@ -96,6 +108,15 @@ impl Drop for Server {
         }
         let _ = self.child.wait();
     }
+}
+
+/// Writes the files that are served.
+fn put_files(directory: &Path) -> io::Result<()> {
+    fs::create_dir(directory)?;
+    for (name, bytes) in FILES {
+        fs::write(directory.join(name), load::body(bytes))?;
+    }
+    fs::write(directory.join("page.txt"), peers::page())
 }
 
 /// An address that was free a moment ago.

@@ -1,5 +1,7 @@
 //! What is asked of whom.
 
+use peers::FILES;
+
 use crate::contender::Contender;
 
 /// One row of the table.
@@ -21,6 +23,8 @@ pub(crate) enum Kind {
     Load(Load),
     /// By the load generator, at so many percent of the slowest framework's peak.
     Rate { percent: u32 },
+    /// Messages that come back over WebSockets, one at a time on each connection.
+    WebSocket { connections: usize },
     /// What idle connections keep resident.
     Idle { connections: usize },
     /// From the start of the process to the first answer.
@@ -49,6 +53,16 @@ pub(crate) enum Ask {
     Echo {
         bytes: usize,
     },
+    /// A listing of so many items, sent there and back.
+    Store {
+        items: usize,
+    },
+    /// A static file.
+    File {
+        name: &'static str,
+    },
+    /// A text, compressed.
+    Page,
 }
 
 /// The connections of all workloads that do not vary them.
@@ -59,13 +73,18 @@ const DEATHS: usize = 20;
 /// How many of them a quick run looks at in each round.
 const QUICK_DEATHS: usize = 5;
 /// What a quick run leaves out.
-const QUICK: [&str; 14] = [
+const QUICK: [&str; 19] = [
     "hello-1",
     "hello-64",
     "pipelined",
     "new-connection",
     "json-1k",
     "echo-64k",
+    "store-1k",
+    "file-4k",
+    "file-1m",
+    "gzip-64k",
+    "ws-128",
     "rate-50",
     "start",
     "death",
@@ -89,6 +108,8 @@ impl Workload {
         all.push(load("pipelined", "hello, 16 pipelined, 64 connections", piped));
         let fresh = Load { keep_alive: false, ..hello(CONNECTIONS) };
         all.push(load("new-connection", "hello, a connection per request, 64 at a time", fresh));
+        let route = Load { ask: Ask::Listing { items: 0 }, ..hello(CONNECTIONS) };
+        all.push(load("route", "one of 200 routes with parameters, next to nothing to say", route));
         for (name, items) in [("1k", 13), ("10k", 130)] {
             let title = format!("one of 200 routes with parameters, {name}iB of JSON");
             let ask = Load { ask: Ask::Listing { items }, ..hello(CONNECTIONS) };
@@ -98,6 +119,22 @@ impl Workload {
             let title = format!("POST echo, {} KiB", bytes >> 10);
             let ask = Load { ask: Ask::Echo { bytes }, ..hello(CONNECTIONS) };
             all.push(load(&format!("echo-{name}"), &title, ask));
+        }
+        let store = Load { ask: Ask::Store { items: 13 }, ..hello(CONNECTIONS) };
+        all.push(load("store-1k", "POST of JSON, 1 KiB in and out", store));
+        for (name, bytes) in FILES {
+            let id = format!("file-{}", name.trim_end_matches(".bin"));
+            let title = format!("a static file of {} KiB", bytes >> 10);
+            let ask = Load { ask: Ask::File { name }, ..hello(CONNECTIONS) };
+            all.push(load(&id, &title, ask));
+        }
+        let page = Load { ask: Ask::Page, ..hello(CONNECTIONS) };
+        all.push(load("gzip-64k", "a text of 64 KiB, gzip of level 1", page));
+        let sockets = Kind::WebSocket { connections: CONNECTIONS };
+        all.push(one("ws-128", "WebSocket echo of 128 bytes, 64 connections", sockets));
+        for (example, title) in [("cluster", "Node's `cluster`"), ("express", "Express on it")] {
+            let title = format!("the example `{example}` and {title}, as first written");
+            all.push(load(&format!("example-{example}"), &title, hello(CONNECTIONS)));
         }
         for percent in [25, 50, 75] {
             let title = format!("hello at {percent} % of the slowest framework's peak");
@@ -135,13 +172,29 @@ impl Workload {
     pub(crate) fn applies(&self, contender: Contender) -> bool {
         use Contender as C;
         let bare = matches!(contender, C::Uring | C::Epoll);
+        if let Some(workload) = contender.only() {
+            return self.id == workload;
+        }
         match &self.kind {
+            _ if self.id.starts_with("example-") => false,
             _ if self.is_about_workers() => matches!(contender, C::Uring | C::CorelaneConfig),
             Kind::Load(Load { ask: Ask::Hello, .. }) | Kind::Start | Kind::Idle { .. } => true,
             Kind::Load(Load { ask: Ask::Listing { .. }, .. }) => {
                 !bare && !matches!(contender, C::CorelaneConfig | C::Nginx)
             }
             Kind::Load(Load { ask: Ask::Echo { .. }, .. }) => !bare && contender != C::Nginx,
+            Kind::Load(Load { ask: Ask::Store { .. }, .. }) => matches!(
+                contender,
+                C::CorelaneLibrary | C::ActixWeb | C::Ntex | C::Axum | C::Node | C::Express
+            ),
+            Kind::Load(Load { ask: Ask::File { .. }, .. }) => matches!(
+                contender,
+                C::CorelaneConfig | C::CorelaneLibrary | C::ActixWeb | C::Axum | C::Nginx
+            ),
+            Kind::Load(Load { ask: Ask::Page, .. }) => {
+                matches!(contender, C::CorelaneLibrary | C::Axum | C::Nginx)
+            }
+            Kind::WebSocket { .. } => matches!(contender, C::CorelaneLibrary | C::Axum),
             Kind::Rate { .. } => !matches!(contender, C::Epoll | C::Glommio | C::Node | C::Express),
             Kind::Death { .. } => {
                 matches!(contender, C::CorelaneLibrary | C::Node | C::Express)

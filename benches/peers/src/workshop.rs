@@ -37,7 +37,11 @@ pub(crate) fn open(options: &Options) -> Result<Shop, Failure> {
             Contender::CorelaneConfig => Ok(options.corelane.clone().unwrap_or(built.clone())),
             Contender::Nginx => installed("nginx", "nginx-light"),
             Contender::Node => installed("node", "nodejs"),
-            Contender::Express => installed("node", "nodejs").and_then(with_packages),
+            Contender::OriginalCluster => installed("node", "nodejs"),
+            Contender::Express | Contender::OriginalExpress => {
+                installed("node", "nodejs").and_then(with_packages)
+            }
+            Contender::ExampleCluster | Contender::ExampleExpress => build_example(contender),
             own_program => {
                 let name = own_program.own_program().unwrap_or_default();
                 Ok(own.join(name))
@@ -89,6 +93,14 @@ fn build_corelane(options: &Options) -> Result<PathBuf, Failure> {
     note("building corelane");
     cargo(&root(), &["--bin", "corelane"])?;
     Ok(program)
+}
+
+/// One of corelane's examples.
+fn build_example(contender: Contender) -> Result<PathBuf, String> {
+    let name = contender.name().trim_start_matches("example-");
+    note(&format!("building the example {name}"));
+    cargo(&root(), &["--example", name]).map_err(|failure| failure.to_string())?;
+    Ok(root().join("target/release/examples").join(name))
 }
 
 /// The programs of this package; returns where they are.

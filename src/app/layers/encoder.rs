@@ -106,7 +106,7 @@ pub(super) struct Compressed {
 
 enum Stage {
     Fresh,
-    Running(Encoder),
+    Running(Box<Encoder>),
     Done,
 }
 
@@ -118,7 +118,7 @@ impl Compressed {
 
     fn encoder(&mut self) -> io::Result<Option<&mut Encoder>> {
         if let Stage::Fresh = self.stage {
-            self.stage = Stage::Running(Encoder::new(self.coding)?);
+            self.stage = Stage::Running(Box::new(Encoder::new(self.coding)?));
         }
         Ok(match &mut self.stage {
             Stage::Running(encoder) => Some(encoder),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_files::Files;
 use actix_web::http::header::ContentType;
 use actix_web::web::{self, Bytes, Json, PayloadConfig, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer};
@@ -11,6 +12,8 @@ use peers::{BACKLOG, BODY_MAX, HELLO, KEEP_ALIVE_SECONDS, Listing, ROUTES, patte
 fn routes(config: &mut ServiceConfig) {
     config.app_data(PayloadConfig::new(BODY_MAX));
     config.route("/", web::get().to(hello)).route("/echo", web::post().to(echo));
+    config.route("/store", web::post().to(async |listing: Json<Listing>| listing));
+    config.service(Files::new("/files", peers::files()));
     for resource in 0..ROUTES {
         let listing = move |path: web::Path<(u64, usize)>| async move {
             let (id, count) = path.into_inner();

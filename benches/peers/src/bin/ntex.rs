@@ -6,13 +6,14 @@ use ntex::SharedCfg;
 use ntex::http::HttpServiceConfig;
 use ntex::time::Seconds;
 use ntex::util::Bytes;
-use ntex::web::types::{Path, PayloadConfig};
+use ntex::web::types::{Json, Path, PayloadConfig};
 use ntex::web::{self, App, HttpResponse, HttpServer, ServiceConfig};
 use peers::{BACKLOG, BODY_MAX, BYTES, HELLO, KEEP_ALIVE_SECONDS, Listing, ROUTES, TEXT, pattern};
 
 fn routes(config: &mut ServiceConfig) {
     config.state(PayloadConfig::new(BODY_MAX));
     config.route("/", web::get().to(hello)).route("/echo", web::post().to(echo));
+    config.route("/store", web::post().to(store));
     for resource in 0..ROUTES {
         let listing = async move |path: Path<(u64, usize)>| {
             let (id, count) = path.into_inner();
@@ -24,6 +25,10 @@ fn routes(config: &mut ServiceConfig) {
 
 async fn hello() -> HttpResponse {
     HttpResponse::Ok().content_type(TEXT).body(HELLO)
+}
+
+async fn store(listing: Json<Listing>) -> HttpResponse {
+    HttpResponse::Ok().json(&*listing)
 }
 
 async fn echo(body: Bytes) -> HttpResponse {

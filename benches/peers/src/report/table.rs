@@ -28,8 +28,13 @@ pub(super) fn all(results: &Results) -> Vec<Section> {
         loads("hello", &starts("hello-")),
         loads("pipelined", &starts("pipelined")),
         loads("new-connection", &starts("new-connection")),
-        loads("json", &starts("json-")),
+        loads("json", &|it| it.id.starts_with("json-") || it.id == "route"),
         loads("echo", &starts("echo-")),
+        loads("store", &starts("store-")),
+        loads("files", &starts("file-")),
+        loads("gzip", &starts("gzip-")),
+        loads("websocket", &starts("ws-")),
+        loads("examples", &starts("example-")),
         Section { name: "rates", text: rates(results) },
         Section { name: "idle", text: idle(results) },
         Section { name: "start", text: start(results) },
@@ -85,7 +90,7 @@ fn method(results: &Results) -> String {
 
 fn checks(results: &Results) -> String {
     let row = |check: &crate::results::Check| {
-        vec![check.contender.clone(), check.head_bytes.to_string(), check.right.join(", ")]
+        vec![check.contender.clone(), check.head_bytes.map_or_else(String::new, |bytes| bytes.to_string()), check.right.join(", ")]
     };
     let rows: Vec<_> = results.checks.iter().map(row).collect();
     or_nothing(table(&["contender", "bytes of the head", "answers as all do"], &rows))
@@ -93,7 +98,7 @@ fn checks(results: &Results) -> String {
 
 /// One workload under the load generator.
 fn load(results: &Results, workload: &Workload) -> String {
-    if !matches!(workload.kind, Kind::Load(Load { .. })) {
+    if !matches!(workload.kind, Kind::Load(Load { .. }) | Kind::WebSocket { .. }) {
         return String::new();
     }
     let id = workload.id.as_str();

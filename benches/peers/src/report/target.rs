@@ -78,6 +78,8 @@ pub(super) fn table(results: &Results) -> String {
     targets.node();
     targets.idle();
     targets.workers();
+    targets.library();
+    targets.files();
     let mut text = String::from(
         "| target | figure | asked for | ratio [95 % interval] | verdict |\n\
          |---|---|---|--:|---|\n",
@@ -198,6 +200,44 @@ impl Targets<'_> {
                 self.add("start", START_MS, ("start", corelane), ("start", other), rule);
                 if corelane == C::CorelaneLibrary {
                     self.add("death", DEATH_MS, ("death", corelane), ("death", other), rule);
+                }
+            }
+        }
+    }
+
+    fn library(&mut self) {
+        self.group("10 the library");
+        let mine = C::CorelaneLibrary;
+        for id in ["route", "json-1k", "store-1k"] {
+            for other in [C::Axum, C::ActixWeb] {
+                self.add("CPU", CPU, (id, mine), (id, other), Rule::NotAbove);
+            }
+        }
+        for other in [C::Axum, C::Nginx] {
+            self.add("CPU", CPU, ("gzip-64k", mine), ("gzip-64k", other), Rule::NotAbove);
+        }
+        for other in [C::Axum, C::Tungstenite] {
+            self.add("CPU", CPU, ("ws-128", mine), ("ws-128", other), Rule::NotAbove);
+        }
+        for (id, ours, theirs) in [
+            ("example-cluster", C::ExampleCluster, C::OriginalCluster),
+            ("example-express", C::ExampleExpress, C::OriginalExpress),
+        ] {
+            self.add("CPU", CPU, (id, ours), (id, theirs), Rule::NotAbove);
+        }
+    }
+
+    fn files(&mut self) {
+        self.group("11 static files");
+        for (id, rule) in [
+            ("file-4k", Rule::NotAbove),
+            ("file-64k", Rule::NotAbove),
+            ("file-1m", Rule::AtMost(1.20)),
+        ] {
+            for corelane in C::CORELANE {
+                self.add("CPU", CPU, (id, corelane), (id, C::Nginx), rule);
+                for other in [C::Axum, C::ActixWeb] {
+                    self.add("CPU", CPU, (id, corelane), (id, other), Rule::Told);
                 }
             }
         }
