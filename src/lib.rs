@@ -31,11 +31,12 @@ mod sys;
 
 pub use app::{
     Accept, AcceptLanguage, AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ByteRange, ClientIp,
-    Compression, Conditional, Cookies, Cors, Decompression, ETag, Extension, Form, FromRequest,
-    FromRequestParts, Handler, Host, Html, IntoResponse, Json, LastEventId, LogWriter, MatchedPath,
-    Middleware, Multipart, MultipartField, Next, Path, PatternError, ProxyError, Query, RateLimit,
-    Redirect, Rejection, RequestId, RequestTimeout, SecurityHeaders, SetRequestId, SignedCookies,
-    Sse, SseEvent, State, TrustedProxies, Unmet, ViaParts, ViaRequest, same_secret,
+    Compression, Conditional, Cookies, Cors, Decompression, ETag, Extension, Files, Form,
+    FromRequest, FromRequestParts, Handler, Host, Html, IntoResponse, Json, LastEventId, LogWriter,
+    MatchedPath, Middleware, Multipart, MultipartField, Next, Path, PatternError, ProxyError,
+    Query, RateLimit, Redirect, Rejection, RequestId, RequestTimeout, SecurityHeaders,
+    SetRequestId, SignedCookies, Sse, SseEvent, State, TrustedProxies, Unmet, ViaParts, ViaRequest,
+    same_secret,
 };
 pub use cluster::{
     Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,

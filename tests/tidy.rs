@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("restart", &[]),
     ("rt", &["sys", "stats"]),
     ("net", &["sys", "stats", "rt"]),
-    ("message", &[]),
+    ("message", &["sys"]),
     ("h1", &["message"]),
     ("app", &["sys", "stats", "rt", "message"]),
     ("server", &["sys", "stats", "rt", "net", "message", "h1", "app"]),

@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 
 use super::builtin::Endpoint;
 use super::call::{Answer, Call};
+use super::files::{Files, Part};
 use super::handler::Handler;
 use super::inbox::Inbox;
 use super::middleware::{Middleware, Next, Target, layer};
@@ -163,6 +164,50 @@ impl App {
     ) -> Result<(), PatternError> {
         for method in methods.unwrap_or(endpoint.usual_methods()) {
             self.add(Verb::One(method.clone()), path, endpoint.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Answers GET and HEAD on everything below `path` by files: a directory's path, or
+    /// [`Files`] that say more. Other routes are found first.
+    ///
+    /// ```
+    /// use corelane::App;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let public = directory.path();
+    /// let app = App::new().get("/api/now", async || "now").files("/", public);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// As [`App`] says; or the directory cannot be opened.
+    #[must_use]
+    #[track_caller]
+    pub fn files(mut self, path: &str, files: impl Into<Files>) -> Self {
+        let files = files.into();
+        if let Err(error) = files.open() {
+            panic!("{error}");
+        }
+        or_panic(self.try_files(path, files));
+        self
+    }
+
+    /// As [`files`](Self::files); a directory that cannot be opened is looked for again at every
+    /// request.
+    pub(crate) fn try_files(&mut self, path: &str, files: Files) -> Result<(), PatternError> {
+        let files = Rc::new(files);
+        let below = path.strip_suffix('/').unwrap_or(path);
+        for (path, part) in [
+            (path.to_owned(), Part::Root),
+            (format!("{below}/"), Part::Root),
+            (format!("{below}/*path"), Part::Wildcard),
+        ] {
+            match self.add(Verb::One(Method::GET), &path, Endpoint::files(&files, part)) {
+                // Somebody else answers for the root.
+                Err(error) if part == Part::Root && error.is_taken() => {}
+                added => added?,
+            }
         }
         Ok(())
     }

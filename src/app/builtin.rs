@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 
 use super::call::{Answer, HandlerFuture};
+use super::files::{Files, Part};
 use super::handler::Handler;
 use crate::message::{Request, Response};
 
@@ -19,6 +20,7 @@ enum Kind {
     Handler(Rc<dyn Fn(Request) -> HandlerFuture>),
     Prepared { status: StatusCode, headers: Rc<HeaderMap>, body: Bytes },
     Echo,
+    Files(Rc<Files>, Part),
 }
 
 impl Endpoint {
@@ -26,6 +28,11 @@ impl Endpoint {
         let handler = Rc::new(handler);
         let start = move |request| HandlerFuture::new(Rc::clone(&handler).call(request));
         Self(Kind::Handler(Rc::new(start)))
+    }
+
+    /// Answers by files: the root's index, or what the wildcard of the route names.
+    pub(super) fn files(files: &Rc<Files>, part: Part) -> Self {
+        Self(Kind::Files(Rc::clone(files), part))
     }
 
     /// Answers one request.
@@ -38,13 +45,14 @@ impl Endpoint {
                     .with_shared_headers(Rc::clone(headers)),
             ),
             Kind::Echo => Answer::Ready(mirror(request)),
+            Kind::Files(files, part) => files.answer(*part, request),
         }
     }
 
     /// The methods it answers, unless others are named.
     pub(super) fn usual_methods(&self) -> &'static [Method] {
         match self.0 {
-            Kind::Handler(_) | Kind::Prepared { .. } => &[Method::GET],
+            Kind::Handler(_) | Kind::Prepared { .. } | Kind::Files(..) => &[Method::GET],
             Kind::Echo => &[Method::POST],
         }
     }

@@ -214,7 +214,7 @@ impl Response {
 }
 
 /// As the header says it. A clock that is beyond what it can say is cut to that.
-fn last_modified(modified: SystemTime) -> HeaderValue {
+pub(super) fn last_modified(modified: SystemTime) -> HeaderValue {
     // 31 December 9999, the last day of the format.
     let latest = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
     let date = httpdate::fmt_http_date(modified.clamp(UNIX_EPOCH, latest));

@@ -22,6 +22,7 @@ mod builtin;
 mod call;
 mod conditional;
 mod extract;
+mod files;
 mod handler;
 mod inbox;
 mod json;
@@ -47,6 +48,9 @@ pub use extract::{
     ClientIp, Cookies, Extension, Field as MultipartField, Form, FromRequest, FromRequestParts,
     Host, MatchedPath, Multipart, ProxyError, SignedCookies, TrustedProxies, ViaParts, ViaRequest,
 };
+pub use files::Files;
+#[cfg(any(feature = "cli", test))]
+pub(crate) use files::Options as FileOptions;
 pub use handler::Handler;
 pub use json::Json;
 pub use layers::{

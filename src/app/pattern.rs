@@ -30,6 +30,11 @@ impl PatternError {
         Self { pattern: pattern.to_owned(), fault }
     }
 
+    /// Whether the method is answered on this path already, and the pattern itself is sound.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self.fault, Fault::Taken { .. })
+    }
+
     /// The pattern that was refused.
     #[must_use]
     pub fn pattern(&self) -> &str {

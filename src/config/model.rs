@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::app::{self, App, PatternError};
+use crate::app::{self, App, FileOptions, Files, PatternError};
 use crate::cluster::{Address, Instances};
 use crate::restart::Restart;
 use crate::server::{Balance, Limits, OnPanic, Timeouts};
@@ -78,6 +79,13 @@ pub(crate) enum Action {
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
     },
+    /// Answers by the files below a directory.
+    Files {
+        /// The directory.
+        root: PathBuf,
+        /// How they are served.
+        options: FileOptions,
+    },
     /// Answers the request's body.
     Echo,
 }
@@ -103,6 +111,11 @@ impl Route {
     /// The path is malformed, or some request would match an earlier route as well.
     pub(super) fn add_to(&self, app: &mut App) -> Result<(), PatternError> {
         let endpoint = match &self.action {
+            Action::Files { root, options } => {
+                let below = self.path.rsplit_once('/').map_or("", |(below, _)| below);
+                let files = Files::with_options(root, options.clone());
+                return app.try_files(if below.is_empty() { "/" } else { below }, files);
+            }
             Action::Respond { status, headers, body } => {
                 app::respond(*status, headers.clone(), body)
             }

@@ -175,6 +175,13 @@ impl<'a> Entry<'a> {
         None
     }
 
+    pub(super) fn truth(&self, report: &mut Report) -> Option<bool> {
+        match self.value {
+            DeValue::Boolean(truth) => Some(*truth),
+            _ => self.mismatch("true or false", report),
+        }
+    }
+
     pub(super) fn integer(&self, report: &mut Report) -> Option<i64> {
         let DeValue::Integer(number) = self.value else {
             return self.mismatch("a whole number", report);

@@ -1,5 +1,7 @@
 //! The keys of `[[apps.routes]]`.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -7,14 +9,18 @@ use http::{HeaderMap, Method, StatusCode};
 use super::model::{Action, Route};
 use super::reader::{Entry, Table, nearest};
 use super::report::Report;
-use crate::app::App;
+use crate::app::{App, FileOptions, Files};
 
-const ROUTE_KEYS: &[&str] = &["path", "methods", "respond", "redirect", "echo"];
-const ACTION_KEYS: &[&str] = &["respond", "redirect", "echo"];
+const ROUTE_KEYS: &[&str] = &["path", "methods", "respond", "redirect", "files", "echo"];
+const ACTION_KEYS: &[&str] = &["respond", "redirect", "files", "echo"];
 const RESPOND_KEYS: &[&str] = &["status", "body", "headers"];
+const FILES_KEYS: &[&str] = &["root", "index", "max_age", "precompressed"];
 const REDIRECT_KEYS: &[&str] = &["to", "status"];
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// A year, in milliseconds: caches keep nothing for longer.
+const AGE_MAX: u64 = 365 * 24 * 3600 * 1000;
+
 const REDIRECT_STATUSES: &[u16] = &[301, 302, 303, 307, 308];
 
 /// What the server says itself: a second value would contradict it.
@@ -43,6 +49,10 @@ pub(super) fn read(entry: &Entry, report: &mut Report) -> Vec<Route> {
 fn route(table: &Table, report: &mut Report) -> Option<Route> {
     let action = action(table, report);
     let methods = match (table.get("methods"), &action) {
+        (Some(entry), Some(Action::Files { .. })) => {
+            entry.wrong("must be left out: files are answered to GET and HEAD", report);
+            vec![Method::GET]
+        }
         (Some(entry), _) => methods(&entry, report),
         (None, Some(Action::Echo)) => vec![Method::POST],
         (None, Some(_)) => vec![Method::GET],
@@ -50,7 +60,18 @@ fn route(table: &Table, report: &mut Report) -> Option<Route> {
     };
     let entry = table.need("path", "path = \"/\"", report)?;
     let path = entry.text(report)?.to_owned();
+    if matches!(action, Some(Action::Files { .. })) && !ends_in_wildcard(&path) {
+        entry.wrong(
+            "must end in a wildcard such as \"/assets/*path\": what it stands for is the file",
+            report,
+        );
+        return None;
+    }
     Some(Route { path, at: entry.at, methods, action: action.unwrap_or(Action::Echo) })
+}
+
+fn ends_in_wildcard(path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(_, last)| last.starts_with('*'))
 }
 
 /// Patterns must be sound, and no request may match two routes: the app that will serve them says.
@@ -113,12 +134,13 @@ fn action(table: &Table, report: &mut Report) -> Option<Action> {
         let read = match key {
             "respond" => respond(&entry, report),
             "redirect" => redirect(&entry, report),
+            "files" => files(&entry, report),
             _ => entry.table(&[], report).map(|_| Action::Echo),
         };
         action = action.or(read);
     }
     if first.is_none() {
-        let message = "the route does nothing: add `respond`, `redirect` or `echo`";
+        let message = "the route does nothing: add `respond`, `redirect`, `files` or `echo`";
         report.missing(&table.at, message);
     }
     action
@@ -185,6 +207,34 @@ fn headers(entry: &Entry, report: &mut Report) -> HeaderMap {
         }
     }
     headers
+}
+
+fn files(entry: &Entry, report: &mut Report) -> Option<Action> {
+    let table = entry.table(FILES_KEYS, report)?;
+    let base = FileOptions::default();
+    let index = table.get("index").and_then(|entry| name(&entry, report));
+    let precompressed = table.get("precompressed").and_then(|entry| entry.truth(report));
+    let options = FileOptions {
+        index: index.unwrap_or_else(|| base.index.clone()),
+        max_age: table.duration("max_age", 0..=AGE_MAX, report).unwrap_or(base.max_age),
+        precompressed: precompressed.unwrap_or(base.precompressed),
+        ..base
+    };
+    let root = table.need("root", "root = \"./public\"", report)?;
+    let path = PathBuf::from(root.text(report)?);
+    let opened = Files::with_options(&path, options.clone()).open();
+    root.checked(opened, report)?;
+    Some(Action::Files { root: path, options })
+}
+
+/// The name of a file, and not a path.
+fn name(entry: &Entry, report: &mut Report) -> Option<PathBuf> {
+    let text = entry.text(report)?;
+    if text.is_empty() || text.starts_with('.') || text.contains(['/', '\0']) {
+        entry.wrong("must be the name of a file such as \"index.html\"", report);
+        return None;
+    }
+    Some(text.into())
 }
 
 fn redirect(entry: &Entry, report: &mut Report) -> Option<Action> {

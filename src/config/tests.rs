@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use super::error::{ConfigError, Mistake};
 use super::model::Action;
 use super::{AppConfig, Config};
+use crate::app::FileOptions;
 use crate::cluster::Instances;
 use crate::restart::{Restart, When};
 use crate::server::{Balance, Limits, OnPanic, Timeouts};
@@ -371,6 +372,11 @@ fn reads_actions_with_their_defaults() {
     assert_eq!(moved.action, Action::Redirect { to, status: StatusCode::PERMANENT_REDIRECT });
     assert_eq!(moved.methods, [Method::GET]);
 
+    let files = route("path = \"/a/*path\"\nfiles = { root = \"/\", max_age = \"1h\" }");
+    let Action::Files { root, options } = files.action else { panic!("files") };
+    let expected = FileOptions { max_age: Duration::from_secs(3600), ..FileOptions::default() };
+    assert_eq!((root.to_str(), options, files.methods), (Some("/"), expected, vec![Method::GET]));
+
     let echo = route("path = \"/\"\necho = {}");
     assert_eq!((echo.methods, echo.action), (vec![Method::POST], Action::Echo));
 }
@@ -433,7 +439,15 @@ fn refuses_bad_routes() {
         ("path = 1\necho = {}", "`path` must be a string"),
         ("path = \"a\"\necho = {}", "it must start with `/`"),
         ("path = \"/\"", "the route does nothing"),
-        ("path = \"/\"\nfiles = {}\necho = {}", "unknown key `files`"),
+        ("path = \"/\"\nfile = {}\necho = {}", "did you mean `files`?"),
+        ("path = \"/*path\"\nfiles = {}", "`root` is missing"),
+        ("path = \"/\"\nfiles = { root = \"/\" }", "must end in a wildcard"),
+        ("path = \"/*path\"\nfiles = { root = \"/no/such\" }", "cannot serve files from /no/such"),
+        ("path = \"/*path\"\nfiles = { root = \"/etc/passwd\" }", "Not a directory"),
+        ("path = \"/*path\"\nfiles = { root = \"/\", index = \"a/b\" }", "the name of a file"),
+        ("path = \"/*path\"\nfiles = { root = \"/\", max_age = \"400d\" }", "unknown unit"),
+        ("path = \"/*path\"\nfiles = { root = \"/\", precompressed = 1 }", "true or false"),
+        ("path = \"/*path\"\nmethods = [\"GET\"]\nfiles = { root = \"/\" }", "must be left out"),
         ("path = \"/\"\necho = {}\nrespond = {}", "`respond` beside `echo`"),
         ("path = \"/\"\necho = true", "`echo` must be a table, not a boolean"),
         ("path = \"/\"\necho = { a = 1 }", "unknown key `a`: this table must be empty"),

@@ -10,6 +10,7 @@ use futures_lite::Stream;
 
 use super::channel::Reader;
 use super::contained::Contained;
+use crate::sys::pages::Pages;
 
 /// Why a request's body could not be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,7 @@ enum Inner {
     #[default]
     Empty,
     Whole(Bytes),
+    Pages(Pages),
     Incoming {
         reader: Reader,
         size: Option<u64>,
@@ -60,6 +62,8 @@ enum Inner {
 /// Memory for a body that is collected from pieces is taken at once, on the client's word, up to
 /// this size, in bytes: larger ones mostly come as one piece, and a claim must not end the process.
 const COLLECTED_MAX: usize = 128 * 1024;
+/// Pages that somebody wants to read, and not only send, are copied in pieces of so many bytes.
+const PIECE: usize = 64 * 1024;
 
 impl Body {
     /// No body.
@@ -95,6 +99,7 @@ impl Body {
         match &self.0 {
             Inner::Empty => Some(0),
             Inner::Whole(bytes) => Some(bytes.len() as u64),
+            Inner::Pages(pages) => Some(pages.len()),
             Inner::Incoming { size, .. } | Inner::Stream { size, .. } => *size,
         }
     }
@@ -106,7 +111,15 @@ impl Body {
         match &self.0 {
             Inner::Empty => Some(&EMPTY),
             Inner::Whole(bytes) => Some(bytes),
-            Inner::Incoming { .. } | Inner::Stream { .. } => None,
+            Inner::Pages(_) | Inner::Incoming { .. } | Inner::Stream { .. } => None,
+        }
+    }
+
+    /// The pages that it consists of, if it does.
+    pub(crate) fn as_pages(&self) -> Option<&Pages> {
+        match &self.0 {
+            Inner::Pages(pages) => Some(pages),
+            _ => None,
         }
     }
 
@@ -151,6 +164,13 @@ impl Body {
                 self.0 = Inner::Empty;
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
             }
+            Inner::Pages(pages) => {
+                let mut piece = Vec::new();
+                let taken = pages.take(PIECE, &mut piece).map(|()| Bytes::from(piece));
+                Poll::Ready(
+                    Some(taken).filter(|taken| !matches!(taken, Ok(none) if none.is_empty())),
+                )
+            }
             Inner::Incoming { reader, .. } => {
                 reader.poll_chunk(cx).map(|chunk| chunk.map(|result| result.map_err(Into::into)))
             }
@@ -174,6 +194,12 @@ impl From<BodyError> for std::io::Error {
             BodyError::Malformed => ErrorKind::InvalidData,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<Pages> for Body {
+    fn from(pages: Pages) -> Self {
+        Self(Inner::Pages(pages))
     }
 }
 

@@ -14,6 +14,7 @@ use socket2::{SockAddr, Socket, Type};
 use super::{Output, Transport};
 use crate::rt::{ConnectKey, DeadlineKind, Driver, SendKey, SocketKey};
 use crate::stats::Answers;
+use crate::sys::pages::Pages;
 
 /// The most that one write takes over, in bytes.
 const WRITE_MAX: usize = 64 * 1024;
@@ -176,6 +177,13 @@ impl Transport for Stream {
         answers: Answers,
     ) -> io::Result<Vec<u8>> {
         self.driver.with(|core| core.send_off(self.key, output, idle, answers))
+    }
+
+    fn send_pages(&mut self, output: &mut Output, pages: &mut Pages) -> io::Result<u64> {
+        debug_assert!(self.sending.is_none() && output.tail.is_none(), "sent in order");
+        let taken = self.driver.with(|core| core.send_pages(self.key, &output.buffer, pages))?;
+        output.buffer.drain(..taken.head);
+        Ok((taken.head + taken.pages) as u64)
     }
 
     fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use crate::rt::{DeadlineKind, Output};
 use crate::stats::Answers;
+use crate::sys::pages::Pages;
 
 /// A byte stream under a connection: a socket now; TLS or a stream of HTTP/2 later.
 pub(crate) trait Transport {
@@ -45,6 +46,11 @@ pub(crate) trait Transport {
         idle: DeadlineKind,
         answers: Answers,
     ) -> io::Result<Vec<u8>>;
+
+    /// Sends the buffer of `output` and then `pages`, without a copy, as far as there is room for
+    /// them, and returns how many bytes that were. Call it when nothing else is being sent; wait
+    /// for room by [`poll_send`](Self::poll_send).
+    fn send_pages(&mut self, output: &mut Output, pages: &mut Pages) -> io::Result<u64>;
 
     /// Waits until what was sent off is over, before anything else is sent, or the end.
     fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()>;

@@ -119,7 +119,7 @@ pub(super) struct Line {
     pub stream: Stream,
     peer: Peer,
     /// When the worker first saw bytes of the present request.
-    begun: Instant,
+    pub begun: Instant,
     /// When the latest bytes came.
     received: Instant,
 }

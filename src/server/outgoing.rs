@@ -11,6 +11,7 @@ use super::exchange::{COPIED_MAX, Dialogue, End, Handled, Line};
 use super::incoming::Incoming;
 use crate::h1::{After, AnswerLength, Asked, Framing, LAST_CHUNK, encode_chunk, encode_head};
 use crate::message::{Body, Parts, Response};
+use crate::net::Transport;
 
 /// The answer where the application made a mistake.
 pub(super) fn internal_error() -> Response {
@@ -58,6 +59,7 @@ impl Dialogue {
                 self.append(bytes);
                 self.queue(line).await.map_err(|_| Cut::Line)
             }
+            None if body.as_pages().is_some() => self.send_pages(line, &body).await,
             None => self.stream(line, body, framing.length, incoming).await,
         };
         match sent {
@@ -97,6 +99,26 @@ impl Dialogue {
             Poll::Pending => Poll::Ready(Ok(())),
         })
         .await
+    }
+
+    /// Sends pages without a copy, as far as the socket has room for them. Where it has none, a
+    /// piece that is copied waits for it, as any other answer does.
+    async fn send_pages(&mut self, line: &mut Line, body: &Body) -> Result<(), Cut> {
+        let Some(mut pages) = body.as_pages().cloned() else { return Ok(()) };
+        if self.outbox.output.tail.is_some() {
+            self.flush(line).await.map_err(|_| Cut::Line)?;
+        }
+        loop {
+            let sent = line.stream.send_pages(&mut self.outbox.output, &mut pages);
+            line.core.stats.bytes_sent.add(sent.map_err(|_| Cut::Line)?);
+            if pages.len() == 0 {
+                break;
+            }
+            pages.take(COPIED_MAX, &mut self.outbox.output.buffer).map_err(|_| Cut::Body)?;
+            self.flush(line).await.map_err(|_| Cut::Line)?;
+        }
+        self.outbox.note(line.begun);
+        self.flush(line).await.map_err(|_| Cut::Line)
     }
 
     /// Sends a body as it comes: a piece is on its way while the next is waited for. If the body

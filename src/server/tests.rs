@@ -22,6 +22,7 @@ mod client;
 mod conditional;
 mod drain;
 mod events;
+mod files;
 mod hostile;
 mod layers;
 mod panics;
@@ -43,16 +44,19 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(app: fn() -> App) -> Self {
+    fn new(app: impl FnOnce() -> App + Send + 'static) -> Self {
         Self::with(app, |_, _| {})
     }
 
-    fn with(app: fn() -> App, settings: fn(&mut Limits, &mut Timeouts)) -> Self {
+    fn with(
+        app: impl FnOnce() -> App + Send + 'static,
+        settings: fn(&mut Limits, &mut Timeouts),
+    ) -> Self {
         Self::start(app, settings, OnPanic::Respond)
     }
 
     fn start(
-        app: fn() -> App,
+        app: impl FnOnce() -> App + Send + 'static,
         settings: fn(&mut Limits, &mut Timeouts),
         on_panic: OnPanic,
     ) -> Self {
@@ -61,7 +65,7 @@ impl Worker {
 
     fn on(
         listener: TcpListener,
-        app: fn() -> App,
+        app: impl FnOnce() -> App + Send + 'static,
         settings: fn(&mut Limits, &mut Timeouts),
         on_panic: OnPanic,
     ) -> Self {

@@ -8,6 +8,7 @@ pub(crate) mod inherit;
 pub(crate) mod limits;
 pub(crate) mod membarrier;
 pub(crate) mod notify;
+pub(crate) mod pages;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod thread;

@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, HeaderValue, VARY};
 
-use crate::message::Request;
+use crate::message::{Headers, Request};
 
 /// Says that the answer depends on this request header, unless it says so already.
 pub(super) fn vary(headers: &mut HeaderMap, name: &'static str) {
@@ -21,8 +21,8 @@ pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// How a body is encoded on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::app) enum Coding {
     Zstd,
     Brotli,
     Gzip,
@@ -33,7 +33,7 @@ impl Coding {
     /// by far, brotli is the smallest of those that stream well.
     pub(super) const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::app) fn name(self) -> &'static str {
         match self {
             Self::Zstd => "zstd",
             Self::Brotli => "br",
@@ -49,7 +49,11 @@ impl Coding {
     /// The coding that the client likes best, ours first among equals; `None` is none at all. What
     /// refuses everything gets none too: RFC 9110, 12.5.3 lets a server disregard the header.
     pub(super) fn accepted(request: &Request) -> Option<Self> {
-        let headers = request.headers();
+        Self::acceptable(request.headers()).next()
+    }
+
+    /// The codings that the client likes at least as well as none at all, the best first.
+    pub(in crate::app) fn acceptable(headers: Headers<'_>) -> impl Iterator<Item = Self> + use<> {
         let listed: Vec<(&[u8], u16)> =
             headers.all("accept-encoding").flat_map(tokens).filter_map(weighted).collect();
         let find = |wanted: &dyn Fn(&[u8]) -> bool| {
@@ -58,8 +62,10 @@ impl Coding {
         let rest = find(&|name| name == b"*");
         let weight = |coding: Self| find(&|name| coding.is(name)).or(rest).unwrap_or(0);
         let identity = find(&|name| name.eq_ignore_ascii_case(b"identity")).unwrap_or(0);
-        let best = Self::ALL.into_iter().rev().max_by_key(|coding| weight(*coding))?;
-        (weight(best) > 0 && weight(best) >= identity).then_some(best)
+        let mut weighted = Self::ALL.map(|coding| (weight(coding), coding));
+        weighted.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+        let liked = move |(weight, _): &(u16, Self)| *weight > 0 && *weight >= identity;
+        weighted.into_iter().filter(liked).map(|(_, coding)| coding)
     }
 }
 

@@ -12,7 +12,7 @@ mod compression;
 mod cors;
 mod decompression;
 mod encoder;
-mod field;
+pub(super) mod field;
 mod log_line;
 mod log_writer;
 mod rate_limit;

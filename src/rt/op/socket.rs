@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::rt::block::{self, BLOCK_BYTES, WORTH_KEEPING};
 use crate::rt::core::Core;
 use crate::rt::deadline;
 use crate::rt::ring::{Buffers, Completion};
+use crate::sys::pages::{Pages, Taken};
 
 /// A socket that nobody reads, and that has so many bytes to be read, receives no more of them
 /// until somebody does.
@@ -353,6 +354,18 @@ impl Core {
         let socket = &mut self.sockets[key.0 as usize];
         socket.expired = false;
         self.deadlines.disarm(&mut socket.deadline);
+    }
+
+    /// Has the socket take `head` and `pages` at once, as far as it has room for them. Nothing may
+    /// be on its way to it.
+    pub(crate) fn send_pages(
+        &self,
+        key: SocketKey,
+        head: &[u8],
+        pages: &mut Pages,
+    ) -> io::Result<Taken> {
+        self.alive()?;
+        pages.send(self.sockets[key.0 as usize].fd.as_fd(), head)
     }
 
     /// Who is at the other end; `None` for a Unix socket.
