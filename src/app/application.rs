@@ -353,7 +353,7 @@ impl App {
 
     /// Answers a request. Allocates nothing but the future of a handler. Says to `pulse` whose code
     /// it calls, and leaves it to the caller to say that it is over.
-    pub(crate) fn call(&self, request: Request, pulse: &Pulse) -> Call {
+    pub(crate) fn dispatch(&self, request: Request, pulse: &Pulse) -> Call {
         let path = match request.path() {
             "" if *request.method() == Method::CONNECT => {
                 let rejection = Rejection::new(StatusCode::NOT_IMPLEMENTED, NO_PROXY);
@@ -377,6 +377,28 @@ impl App {
             Choice::Reply(scope, response) => {
                 Call::unrouted(reply(scope.unwrap_or(&self.scope), response, request))
             }
+        }
+    }
+
+    /// Answers a request as a worker would, without a socket: for tests, and for requests that
+    /// come from elsewhere. [`test`](crate::test) makes requests, and runs what handlers need.
+    ///
+    /// A panic of a handler is a panic of this future.
+    ///
+    /// ```
+    /// use corelane::App;
+    /// use corelane::test::{TestRequest, block_on};
+    ///
+    /// let response = block_on(async {
+    ///     let app = App::new().get("/", async || "Hello, Cluster!");
+    ///     app.call(TestRequest::get("/").into()).await
+    /// });
+    /// assert_eq!(response.status(), 200);
+    /// ```
+    pub async fn call(&self, request: Request) -> Response {
+        match self.dispatch(request, &Pulse::new()).answer {
+            Answer::Ready(response) => response,
+            Answer::Pending(future) => future.await,
         }
     }
 

@@ -63,7 +63,7 @@ fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Head {
 }
 
 pub(super) fn answer(app: &App, request: Request) -> Response {
-    match app.call(request, &Pulse::new()).answer {
+    match app.dispatch(request, &Pulse::new()).answer {
         Answer::Ready(response) => response,
         Answer::Pending(future) => block_on(future),
     }
@@ -156,7 +156,7 @@ fn reports_the_pattern_that_matched() {
         ("GET", "/nowhere", None),
     ];
     for (method, target, pattern) in table {
-        let call = app.call(request(method, target, &[], Body::empty()), &Pulse::new());
+        let call = app.dispatch(request(method, target, &[], Body::empty()), &Pulse::new());
         assert_eq!(call.route.and_then(|route| app.pattern(route)), pattern, "{method} {target}");
     }
 }
@@ -170,7 +170,7 @@ fn numbers_handlers_and_then_fallbacks_whatever_was_refused() {
     for (method, target, number) in
         [("POST", "/a", 1), ("GET", "/b", 2), ("GET", "/", 3), ("GET", "/c", 4)]
     {
-        let call = app.call(request(method, target, &[], Body::empty()), &Pulse::new());
+        let call = app.dispatch(request(method, target, &[], Body::empty()), &Pulse::new());
         assert_eq!(call.route, Some(number), "{method} {target}");
         assert_eq!(app.pattern(number), Some(app.patterns()[number].as_str()));
     }
@@ -665,7 +665,7 @@ fn serves_prepared_answers_at_once() {
         ("GET", "/echo", 405, "allow", "POST, OPTIONS", "405 Method Not Allowed"),
     ];
     for (method, target, status, name, value, body) in table {
-        let call = app.call(request(method, target, &[], Body::empty()), &Pulse::new());
+        let call = app.dispatch(request(method, target, &[], Body::empty()), &Pulse::new());
         let Answer::Ready(response) = call.answer else { panic!("{target} is not ready") };
         assert_eq!(response.status(), status, "{method} {target}");
         assert_eq!(header(&response, name), value, "{method} {target}");
@@ -696,7 +696,7 @@ fn echoes_a_stream_without_collecting_it() {
     let pieces = ["one", "two"].map(|text| Ok(Bytes::from(text)));
     let body = Body::stream(stream::iter(pieces));
     let headers = [("Content-Type", "image/png")];
-    let call = prepared().call(request("POST", "/echo", &headers, body), &Pulse::new());
+    let call = prepared().dispatch(request("POST", "/echo", &headers, body), &Pulse::new());
     let Answer::Ready(mut response) = call.answer else { panic!("not ready") };
     assert_eq!(response.default_content_type().unwrap(), "image/png");
     for piece in ["one", "two"] {

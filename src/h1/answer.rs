@@ -1,7 +1,7 @@
 //! How an answer is delimited, and what becomes of the connection: RFC 9112, 6.3 and 9.3.
 
 use http::header::{self, HeaderMap, HeaderName};
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::syntax::{decimal, elements};
 use crate::message::Response;
@@ -29,6 +29,17 @@ pub(crate) enum AskedMethod {
     Connect,
     /// Any other.
     Other,
+}
+
+impl AskedMethod {
+    /// What the answer to this method depends on.
+    pub(crate) fn of(method: &Method) -> Self {
+        match *method {
+            Method::HEAD => Self::Head,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// How long an answer's head says that its body is.

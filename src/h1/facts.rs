@@ -189,11 +189,7 @@ impl<'a> Facts<'a> {
     /// What the answer depends on.
     pub(super) fn asked(&self, line: &RequestLine) -> Asked {
         let http11 = line.version != Version::HTTP_10;
-        let method = match line.method {
-            Method::HEAD => AskedMethod::Head,
-            Method::CONNECT => AskedMethod::Connect,
-            _ => AskedMethod::Other,
-        };
+        let method = AskedMethod::of(&line.method);
         Asked {
             method,
             version: line.version,

@@ -18,7 +18,6 @@ mod encode;
 mod facts;
 mod head;
 mod refusal;
-#[cfg(feature = "cli")]
 mod reply;
 mod request_line;
 mod syntax;
@@ -27,12 +26,10 @@ mod target;
 mod tests;
 mod trailer;
 
-#[cfg(any(feature = "cli", feature = "internals"))]
 pub(crate) use answer::AskedMethod;
 pub(crate) use answer::{After, AnswerLength, Asked, Framing};
 pub(crate) use body::{BodyDecoder, BodyLength};
 pub(crate) use encode::{CONTINUE, LAST_CHUNK, encode_chunk, encode_head, encode_refusal};
 pub(crate) use head::{Decoded, HeadDecoder, HeadLimits};
 pub(crate) use refusal::Refusal;
-#[cfg(feature = "cli")]
 pub(crate) use reply::ReplyDecoder;

@@ -3,7 +3,6 @@
 mod answers;
 mod arbitrary;
 mod heads;
-#[cfg(feature = "cli")]
 mod replies;
 
 use std::fmt::Write;

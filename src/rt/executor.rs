@@ -54,7 +54,6 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    #[cfg(any(test, feature = "internals"))]
     /// Of an executor that is not pinned, and that nobody watches.
     pub(crate) fn new(name: impl Into<String>) -> Self {
         Self {

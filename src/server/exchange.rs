@@ -280,7 +280,7 @@ impl Dialogue {
         let request = Request::new(Rc::clone(&self.head), line.peer, body);
         let core = &line.core;
         let called = core.call_app(|| {
-            let Call { route, answer } = core.app.call(request, &core.pulse);
+            let Call { route, answer } = core.app.dispatch(request, &core.pulse);
             self.route = route;
             let mut future = match answer {
                 Answer::Ready(response) => return Called::Answered(response),

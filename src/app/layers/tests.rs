@@ -39,7 +39,7 @@ fn request(
 }
 
 fn send(app: &App, request: Request) -> Response {
-    match app.call(request, &Pulse::new()).answer {
+    match app.dispatch(request, &Pulse::new()).answer {
         Answer::Ready(response) => response,
         Answer::Pending(future) => block_on(future),
     }

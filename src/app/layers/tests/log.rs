@@ -64,8 +64,8 @@ fn express_ecosystem_access_log() {
         let mut response = send(app, at("GET", "/stream"));
         block_on(response.body_mut().chunk()).unwrap().unwrap();
         drop(response);
-        drop(app.call(at("GET", "/pending"), &Pulse::new()));
-        let Answer::Pending(mut future) = app.call(at("GET", "/pending"), &Pulse::new()).answer
+        drop(app.dispatch(at("GET", "/pending"), &Pulse::new()));
+        let Answer::Pending(mut future) = app.dispatch(at("GET", "/pending"), &Pulse::new()).answer
         else {
             panic!("it takes waiting");
         };
