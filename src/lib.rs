@@ -32,12 +32,12 @@ mod testing;
 
 pub use app::{
     Accept, AcceptLanguage, AccessLog, App, BasicAuth, BearerAuth, BodyLimit, ByteRange, ClientIp,
-    Compression, Conditional, Cookies, Cors, Decompression, ETag, Extension, Files, Form,
-    FromRequest, FromRequestParts, Handler, Host, Html, IntoResponse, Json, LastEventId, LogWriter,
-    MatchedPath, Middleware, Multipart, MultipartField, Next, Path, PatternError, ProxyError,
-    Query, RateLimit, Redirect, Rejection, RequestId, RequestTimeout, SecurityHeaders,
-    SetRequestId, SignedCookies, Sse, SseEvent, State, TrustedProxies, Unmet, ViaParts, ViaRequest,
-    same_secret,
+    Compression, Conditional, Cookies, Cors, Decompression, ETag, Error, Extension, Failed, Files,
+    Form, FromRequest, FromRequestParts, Handler, HookResult, Host, Html, IntoResponse, Json,
+    LastEventId, LogWriter, MatchedPath, Methods, Middleware, Multipart, MultipartField, Next,
+    Path, PatternError, ProxyError, Query, RateLimit, Redirect, Rejection, RequestId,
+    RequestTimeout, SecurityHeaders, SetRequestId, SignedCookies, Sse, SseEvent, State,
+    TrailingSlash, TrustedProxies, Unmet, ViaParts, ViaRequest, same_secret,
 };
 pub use cluster::{
     Address, AddressError, BindError, ChangeError, Cluster, ClusterHandle, Event, ExitReason,
@@ -59,32 +59,33 @@ pub use server::{Balance, Limits, OnPanic, Timeouts};
 pub use service::Exit;
 pub use stats::{ClusterStats, Figures, Latency, Statuses, WorkerFigures, WorkerState};
 
-/// What a test of an app needs.
-///
-/// [`call`] has an app answer one request, without a socket: the quickest way, for handlers.
-/// [`TestServer`] serves an app on a free port, as it will be served, for everything that a
-/// connection has a part in: limits, streams, upgrades, panics. Both answer with a
-/// [`TestResponse`]. What goes wrong in a test itself is a panic that says so; nothing waits for
-/// longer than ten seconds.
-///
-/// ```
-/// use corelane::test::{TestRequest, TestServer, call};
-/// use corelane::{App, Json};
-/// use serde_json::{Value, json};
-///
-/// fn app() -> App {
-///     App::new()
-///         .get("/", async || "Hello, Cluster!")
-///         .post("/double", async |Json(number): Json<i64>| Json(2 * number))
-/// }
-///
-/// assert_eq!(call(app, TestRequest::get("/")).text(), "Hello, Cluster!");
-///
-/// let server = TestServer::new(app);
-/// assert_eq!(server.get("/missing").status(), 404);
-/// let doubled = server.send(TestRequest::post("/double").json(&json!(21)));
-/// assert_eq!(doubled.json::<Value>(), 42);
-/// ```
 pub mod test {
+    //! What a test of an app needs.
+    //!
+    //! [`call`] has an app answer one request, without a socket: the quickest way, for handlers.
+    //! [`TestServer`] serves an app on a free port, as it will be served, for everything that a
+    //! connection has a part in: limits, streams, upgrades, panics. Both answer with a
+    //! [`TestResponse`]. What goes wrong in a test itself is a panic that says so; nothing waits
+    //! for longer than ten seconds.
+    //!
+    //! ```
+    //! use corelane::test::{TestRequest, TestServer, call};
+    //! use corelane::{App, Json};
+    //! use serde_json::{Value, json};
+    //!
+    //! fn app() -> App {
+    //!     App::new()
+    //!         .get("/", async || "Hello, Cluster!")
+    //!         .post("/double", async |Json(number): Json<i64>| Json(2 * number))
+    //! }
+    //!
+    //! assert_eq!(call(app, TestRequest::get("/")).text(), "Hello, Cluster!");
+    //!
+    //! let server = TestServer::new(app);
+    //! assert_eq!(server.get("/missing").status(), 404);
+    //! let doubled = server.send(TestRequest::post("/double").json(&json!(21)));
+    //! assert_eq!(doubled.json::<Value>(), 42);
+    //! ```
+
     pub use crate::testing::{TestRequest, TestResponse, TestServer, block_on, call};
 }

@@ -1,22 +1,19 @@
 //! The app: its routes, and the way of a request through them.
 
-use std::any::{Any, type_name};
 use std::fmt;
 use std::rc::Rc;
 
 use http::{Method, StatusCode};
 
-use super::builtin::Endpoint;
 use super::call::{Answer, Call};
-use super::files::{Files, Part};
-use super::handler::Handler;
+use super::hooks::Hooks;
 use super::inbox::Inbox;
-use super::middleware::{Middleware, Next, Target, layer};
-use super::pattern::{Pattern, PatternError};
+use super::lenient::{Lenience, Lenient};
+use super::middleware::{Next, Target};
 use super::rejection::{Rejection, refuse};
 use super::respond::IntoResponse;
 use super::state::Scope;
-use super::table::{Choice, Slot, Table, Values, Verb};
+use super::table::{Choice, Route, Slot, Table, Values};
 use crate::message::{Captures, Request, Response, Span};
 use crate::stats::Pulse;
 
@@ -42,9 +39,11 @@ const NO_PROXY: &str = "501 Not Implemented: this is not a proxy";
 /// # Paths
 ///
 /// Paths are written as in Express 5: `/users/:id` matches one segment or a part of one
-/// (`/:name.json`), `/files/*rest` everything below `/files/`, and `\:` is a literal colon. Both
-/// stand for at least one character. A slash at the end is significant. A path is compared as it
-/// was received, percent-encoded; extractors decode.
+/// (`/:name.json`), `/files/*rest` everything below `/files/`, `/users{/:id}` the same with and
+/// without what is in braces, and `\:` is a literal colon. Both kinds of parameter stand for at
+/// least one character. A slash at the end is significant, and so is case, unless
+/// [`trailing_slash`](Self::trailing_slash) and [`ignore_case`](Self::ignore_case) say otherwise. A
+/// path is compared as it was received, percent-encoded; extractors decode.
 ///
 /// If several patterns match, a literal path wins over one with parameters, and that over a
 /// wildcard; among equals the one whose literal part is longer.
@@ -62,28 +61,13 @@ const NO_PROXY: &str = "501 Not Implemented: this is not a proxy";
 /// starts. [`try_route`](Self::try_route) returns the error instead.
 #[derive(Default)]
 pub struct App {
-    table: Table,
-    fallbacks: Table,
-    scope: Rc<Scope>,
-    inbox: Inbox,
-}
-
-macro_rules! methods {
-    ($($name:ident $method:ident)*) => {$(
-        #[doc = concat!("Answers ", stringify!($method), " on this path.")]
-        ///
-        /// # Panics
-        /// As [`App`] says.
-        #[must_use]
-        #[track_caller]
-        pub fn $name<H, Args>(self, path: &str, handler: H) -> Self
-        where
-            H: Handler<Args>,
-            Args: 'static,
-        {
-            self.route(Method::$method, path, handler)
-        }
-    )*};
+    pub(super) table: Table,
+    pub(super) fallbacks: Table,
+    pub(super) scope: Rc<Scope>,
+    pub(super) inbox: Inbox,
+    pub(super) start: Hooks,
+    pub(super) stop: Hooks,
+    pub(super) lenience: Lenience,
 }
 
 impl App {
@@ -93,242 +77,21 @@ impl App {
         Self::default()
     }
 
-    methods! { get GET post POST put PUT delete DELETE patch PATCH head HEAD options OPTIONS }
-
-    /// Answers every method on this path that has no handler of its own.
-    ///
-    /// # Panics
-    /// As [`App`] says.
-    #[must_use]
-    #[track_caller]
-    pub fn any<H, Args>(mut self, path: &str, handler: H) -> Self
-    where
-        H: Handler<Args>,
-        Args: 'static,
-    {
-        or_panic(self.add(Verb::Any, path, Endpoint::handler(handler)));
-        self
-    }
-
-    /// Answers this method on this path.
-    ///
-    /// ```
-    /// use corelane::App;
-    /// use http::Method;
-    ///
-    /// let app = App::new().route(Method::TRACE, "/", async || "traced");
-    /// ```
-    ///
-    /// # Panics
-    /// As [`App`] says.
-    #[must_use]
-    #[track_caller]
-    pub fn route<H, Args>(mut self, method: Method, path: &str, handler: H) -> Self
-    where
-        H: Handler<Args>,
-        Args: 'static,
-    {
-        or_panic(self.try_route(method, path, handler));
-        self
-    }
-
-    /// Answers this method on this path, for paths that are known at run time only.
-    ///
-    /// # Errors
-    /// The path is malformed, is taken, cannot be told from another or has more than eight
-    /// parameters. The app is as it was.
-    pub fn try_route<H, Args>(
-        &mut self,
-        method: Method,
-        path: &str,
-        handler: H,
-    ) -> Result<(), PatternError>
-    where
-        H: Handler<Args>,
-        Args: 'static,
-    {
-        self.add(Verb::One(method), path, Endpoint::handler(handler))
-    }
-
-    #[cfg(any(feature = "cli", test))]
-    /// Answers these methods on this path by a built-in endpoint; without methods, those that are
-    /// usual for it: GET, and POST for an echo.
-    ///
-    /// # Errors
-    /// As [`try_route`](Self::try_route); methods before the one that was refused are added.
-    pub(crate) fn try_endpoint(
-        &mut self,
-        methods: Option<&[Method]>,
-        path: &str,
-        endpoint: &Endpoint,
-    ) -> Result<(), PatternError> {
-        for method in methods.unwrap_or(endpoint.usual_methods()) {
-            self.add(Verb::One(method.clone()), path, endpoint.clone())?;
-        }
-        Ok(())
-    }
-
-    /// Answers GET and HEAD on everything below `path` by files: a directory's path, or
-    /// [`Files`] that say more. Other routes are found first.
+    /// Every route: its method, `None` for one that answers any, and its pattern. In the order in
+    /// which they were added, those of mounted apps included; one with optional parts is several.
     ///
     /// ```
     /// use corelane::App;
     ///
-    /// # let directory = tempfile::tempdir()?;
-    /// # let public = directory.path();
-    /// let app = App::new().get("/api/now", async || "now").files("/", public);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Panics
-    /// As [`App`] says; or the directory cannot be opened.
-    #[must_use]
-    #[track_caller]
-    pub fn files(mut self, path: &str, files: impl Into<Files>) -> Self {
-        let files = files.into();
-        if let Err(error) = files.open() {
-            panic!("{error}");
-        }
-        or_panic(self.try_files(path, files));
-        self
-    }
-
-    /// As [`files`](Self::files); a directory that cannot be opened is looked for again at every
-    /// request.
-    pub(crate) fn try_files(&mut self, path: &str, files: Files) -> Result<(), PatternError> {
-        let files = Rc::new(files);
-        let below = path.strip_suffix('/').unwrap_or(path);
-        for (path, part) in [
-            (path.to_owned(), Part::Root),
-            (format!("{below}/"), Part::Root),
-            (format!("{below}/*path"), Part::Wildcard),
-        ] {
-            match self.add(Verb::One(Method::GET), &path, Endpoint::files(&files, part)) {
-                // Somebody else answers for the root.
-                Err(error) if part == Part::Root && error.is_taken() => {}
-                added => added?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes over the routes of another app, each below `prefix`. Its `/` becomes the prefix
-    /// itself, its fallback answers what it has no route for.
-    ///
-    /// ```
-    /// use corelane::{App, Path};
-    ///
-    /// let users = App::new()
-    ///     .get("/", async || "all users")
-    ///     .get("/:id", async |Path(id): Path<u64>| format!("user {id}"));
-    /// let app = App::new().mount("/users", users); // answers /users and /users/7
-    /// ```
-    ///
-    /// # Panics
-    /// As [`App`] says; or the prefix ends in `/` or in a wildcard, or both apps read messages of
-    /// the same type.
-    #[must_use]
-    #[track_caller]
-    pub fn mount(mut self, prefix: &str, app: Self) -> Self {
-        or_panic(self.try_mount(prefix, app));
-        self
-    }
-
-    /// Reads the messages of one type that other workers, or the program, send to this one; see
-    /// [`Workers`](crate::Workers). A message that nobody reads is dropped, with a warning to
-    /// whoever listens to `tracing`.
-    ///
-    /// ```
-    /// use std::cell::Cell;
-    /// use std::rc::Rc;
-    /// use corelane::App;
-    ///
-    /// struct Threshold(u32);
-    ///
-    /// fn app() -> App {
-    ///     let threshold = Rc::new(Cell::new(10));
-    ///     let own = Rc::clone(&threshold);
-    ///     App::new()
-    ///         .get("/", move || { let now = threshold.get(); async move { now.to_string() } })
-    ///         .on_message(move |Threshold(new)| own.set(new))
+    /// let app = App::new().get("/users{/:id}", async || "users").any("/echo", async || "echo");
+    /// for (method, pattern) in app.routes() {
+    ///     println!("{} {pattern}", method.map_or("*", |method| method.as_str()));
     /// }
-    /// # let _ = app();
+    /// # assert_eq!(app.routes().len(), 3);
     /// ```
-    ///
-    /// # Panics
-    /// Messages of this type are read already. A panic of `read` itself ends the worker, which is
-    /// then restarted.
     #[must_use]
-    #[track_caller]
-    pub fn on_message<M: 'static>(mut self, read: impl Fn(M) + 'static) -> Self {
-        let name = type_name::<M>();
-        assert!(self.inbox.insert(read), "the app reads messages of type `{name}` already");
-        self
-    }
-
-    /// Has a message read.
-    pub(crate) fn deliver(&self, message: Box<dyn Any + Send>) {
-        if !self.inbox.deliver(message) {
-            tracing::warn!("a message that the app does not read; hint: `App::on_message`");
-        }
-    }
-
-    fn try_mount(&mut self, prefix: &str, app: Self) -> Result<(), PatternError> {
-        Pattern::check_prefix(prefix)?;
-        app.scope.mount(Rc::clone(&self.scope));
-        assert!(self.inbox.merge(app.inbox), "two apps read messages of the same type");
-        self.table.mount(prefix, app.table)?;
-        self.fallbacks.mount(prefix, app.fallbacks)
-    }
-
-    /// Gives the handlers a value, to be had by the [`State`](crate::State) extractor. A mounted
-    /// app sees its own values first, then those of the app it is mounted in.
-    ///
-    /// # Panics
-    /// There is a value of this type already.
-    #[must_use]
-    #[track_caller]
-    pub fn state<T: 'static>(self, value: T) -> Self {
-        let name = type_name::<T>();
-        assert!(
-            self.scope.insert(value),
-            "the app has a state of type `{name}` already; wrap one of the two in a type of its own"
-        );
-        self
-    }
-
-    /// Puts a middleware around everything that this app answers, 404 and 405 included; the one
-    /// added last is outermost. What a mounted app has no route for is answered, and wrapped, by
-    /// the app it is mounted in. See [`Middleware`] and [`Next`].
-    #[must_use]
-    pub fn wrap(self, middleware: impl Middleware) -> Self {
-        self.scope.wrap(layer(middleware));
-        self
-    }
-
-    /// Answers what no route matches, instead of 404.
-    ///
-    /// # Panics
-    /// There is a fallback already.
-    #[must_use]
-    #[track_caller]
-    pub fn fallback<H, Args>(mut self, handler: H) -> Self
-    where
-        H: Handler<Args>,
-        Args: 'static,
-    {
-        let endpoint = Endpoint::handler(handler);
-        for path in ["/", "/*rest"] {
-            let pattern = or_panic(Pattern::parse(path));
-            let scope = Rc::clone(&self.scope);
-            let added = self.fallbacks.add(Verb::Any, &pattern, endpoint.clone(), scope);
-            assert!(added.is_ok(), "the app has a fallback already; remove one of the two");
-        }
-        self
-    }
-
-    fn add(&mut self, verb: Verb, path: &str, endpoint: Endpoint) -> Result<(), PatternError> {
-        self.table.add(verb, &Pattern::parse(path)?, endpoint, Rc::clone(&self.scope))
+    pub fn routes(&self) -> Vec<(Option<&Method>, &str)> {
+        self.table.listing()
     }
 
     /// The pattern of every handler, as its author wrote it, in the order of the numbers that
@@ -369,6 +132,17 @@ impl App {
         let Some((route, values)) = self.table.find(path) else {
             return self.unmatched(request, pulse);
         };
+        self.take(route, values, request, pulse)
+    }
+
+    /// Answers a request on a route.
+    pub(super) fn take(
+        &self,
+        route: &Route,
+        values: Values,
+        request: Request,
+        pulse: &Pulse,
+    ) -> Call {
         match route.choose(&request) {
             Choice::Slot(slot) => {
                 pulse.enter(Some(slot.number));
@@ -403,7 +177,17 @@ impl App {
     }
 
     /// Answers a request on a path that no route has.
-    fn unmatched(&self, mut request: Request, pulse: &Pulse) -> Call {
+    fn unmatched(&self, request: Request, pulse: &Pulse) -> Call {
+        match self.lenience.find(&self.table, request) {
+            Lenient::Nothing(request) => self.fall_back(request, pulse),
+            Lenient::Route(route, values, request) => self.take(route, values, request, pulse),
+            Lenient::Answer(response, request) => {
+                Call::unrouted(reply(&self.scope, response, request))
+            }
+        }
+    }
+
+    fn fall_back(&self, mut request: Request, pulse: &Pulse) -> Call {
         request.set_unmatched();
         // A mounted app's fallback answers below its prefix, a slash alone included.
         let path = match request.path().trim_end_matches('/') {
@@ -425,6 +209,8 @@ impl App {
 fn start(slot: &Slot, mut request: Request, values: Values) -> Answer {
     if let Some(pattern) = &slot.route {
         let base = request.path_span().start;
+        let mut values = values;
+        values.rotate_left(slot.hidden.unwrap_or(0));
         let values = values.map(|span| Span { start: base + span.start, end: base + span.end });
         request.set_captures(Captures::new(Rc::clone(pattern), values));
     }
@@ -459,14 +245,6 @@ fn reply(scope: &Rc<Scope>, response: Response, mut request: Request) -> Answer 
 fn offer(scope: &Rc<Scope>, request: &mut Request) {
     if scope.has_state() {
         request.extensions_mut().insert(Rc::clone(scope));
-    }
-}
-
-#[track_caller]
-fn or_panic<T>(result: Result<T, PatternError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => panic!("{error}"),
     }
 }
 

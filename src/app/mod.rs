@@ -16,17 +16,21 @@
 
 mod accept;
 mod application;
+mod around;
 // Prepared answers are what `corelane.toml` is made of; without it nobody makes one.
 #[cfg_attr(not(any(feature = "cli", test)), expect(dead_code))]
 mod builtin;
 mod call;
 mod conditional;
+mod error;
 mod extract;
 mod files;
 mod handler;
+mod hooks;
 mod inbox;
 mod json;
 mod layers;
+mod lenient;
 mod middleware;
 mod path;
 mod pattern;
@@ -34,6 +38,7 @@ mod query;
 mod range;
 mod rejection;
 mod respond;
+mod routes;
 mod state;
 mod table;
 #[cfg(test)]
@@ -44,6 +49,7 @@ pub use application::App;
 pub(crate) use builtin::{echo, redirect, respond};
 pub(crate) use call::{Answer, Call, HandlerFuture};
 pub use conditional::{Conditional, Unmet};
+pub use error::{Error, Failed};
 pub use extract::{
     ClientIp, Cookies, Extension, Field as MultipartField, Form, FromRequest, FromRequestParts,
     Host, MatchedPath, Multipart, ProxyError, SignedCookies, TrustedProxies, ViaParts, ViaRequest,
@@ -52,11 +58,13 @@ pub use files::Files;
 #[cfg(any(feature = "cli", test))]
 pub(crate) use files::Options as FileOptions;
 pub use handler::Handler;
+pub use hooks::HookResult;
 pub use json::Json;
 pub use layers::{
     AccessLog, BasicAuth, BearerAuth, BodyLimit, Compression, Cors, Decompression, LogWriter,
     RateLimit, RequestId, RequestTimeout, SecurityHeaders, SetRequestId, same_secret,
 };
+pub use lenient::TrailingSlash;
 pub use middleware::{Middleware, Next};
 pub use path::Path;
 pub use pattern::PatternError;
@@ -67,4 +75,5 @@ pub use respond::{
     Accept, AcceptLanguage, ByteRange, ETag, Html, IntoResponse, LastEventId, Redirect, Sse,
     SseEvent,
 };
+pub use routes::Methods;
 pub use state::State;

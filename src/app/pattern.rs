@@ -71,6 +71,10 @@ pub(super) enum Fault {
         "more than {PARAMS_MAX} parameters; match the rest with `*rest` and split it in the handler"
     )]
     TooMany,
+    #[error("`{0}` has no counterpart; for a literal one write `\\{0}`")]
+    Unbalanced(char),
+    #[error("the optional parts allow more than {VARIANTS_MAX} paths; write some of them out")]
+    Optional,
     #[error("nothing follows the `\\`; for a literal backslash write `%5C`")]
     LoneEscape,
     #[error("{method} is already answered by {with:?}; remove one of the two")]
@@ -81,7 +85,10 @@ pub(super) enum Fault {
     Ambiguous(String),
     #[error("the router refuses it: {0}")]
     Refused(String),
-    #[error("a prefix ends neither in `/` nor in a wildcard; write it like `/admin`")]
+    #[error(
+        "a prefix ends neither in `/` nor in a wildcard, and has no optional parts; \
+         write it like `/admin`"
+    )]
     Prefix,
 }
 
@@ -92,6 +99,9 @@ fn encode(c: char) -> String {
     )
     .to_string()
 }
+
+/// How many paths one with optional parts may stand for.
+const VARIANTS_MAX: usize = 16;
 
 /// What a pattern consists of; the order is the order in which routes are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +141,13 @@ impl Pattern {
         Ok(Self { text: text.into(), kind, shape, names: names.into() })
     }
 
+    /// Reads a path with optional parts, such as `/users{/:id}`: what it stands for with each of
+    /// them and without.
+    pub(super) fn variants(text: &str) -> Result<Vec<Self>, PatternError> {
+        let texts = expand(text).map_err(|fault| PatternError::new(text, fault))?;
+        texts.iter().map(|text| Self::parse(text)).collect()
+    }
+
     /// The pattern `text` under the prefix of a mount.
     pub(super) fn under(prefix: &str, text: &str) -> Result<Self, PatternError> {
         match (prefix, text) {
@@ -140,15 +157,46 @@ impl Pattern {
         }
     }
 
-    /// Checks the prefix of a mount.
-    pub(super) fn check_prefix(prefix: &str) -> Result<(), PatternError> {
-        let pattern = Self::parse(prefix)?;
+    /// Reads the prefix of a mount.
+    pub(super) fn prefix(prefix: &str) -> Result<Self, PatternError> {
         let closed = prefix.len() > 1 && prefix.ends_with('/');
-        if closed || pattern.kind == Kind::Wildcard {
-            return Err(PatternError::new(prefix, Fault::Prefix));
+        match Self::variants(prefix)?.pop_if(|_| !closed) {
+            Some(pattern) if pattern.kind != Kind::Wildcard && *pattern.text == *prefix => {
+                Ok(pattern)
+            }
+            _ => Err(PatternError::new(prefix, Fault::Prefix)),
         }
-        Ok(())
     }
+}
+
+/// Everything that a path with optional parts stands for, the longest first.
+fn expand(text: &str) -> Result<Vec<String>, Fault> {
+    let mut escaped = false;
+    let mut depth = 0_usize;
+    let mut open = None;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if std::mem::take(&mut escaped) => {}
+            '\\' => escaped = true,
+            '{' => {
+                open = open.or(Some(at));
+                depth += 1;
+            }
+            '}' => {
+                depth = depth.checked_sub(1).ok_or(Fault::Unbalanced('}'))?;
+                if let Some(start) = open.filter(|_| depth == 0) {
+                    let (before, inside, behind) =
+                        (&text[..start], &text[start + 1..at], &text[at + 1..]);
+                    let mut all = expand(&format!("{before}{inside}{behind}"))?;
+                    all.extend(expand(&format!("{before}{behind}"))?);
+                    all.dedup();
+                    return if all.len() > VARIANTS_MAX { Err(Fault::Optional) } else { Ok(all) };
+                }
+            }
+            _ => {}
+        }
+    }
+    if depth > 0 { Err(Fault::Unbalanced('{')) } else { Ok(vec![text.to_owned()]) }
 }
 
 struct Parser<'a> {
@@ -262,8 +310,8 @@ mod tests {
             ("/v:version/x", Kind::Params, "/v{a}/x", "version"),
             ("/files/*rest", Kind::Wildcard, "/files/{*a}", "rest"),
             ("/:user/*rest", Kind::Wildcard, "/{a}/{*b}", "user rest"),
-            ("/{a}", Kind::Exact, "/{a}", ""),
-            ("/{a}/:b", Kind::Params, "/{{a}}/{a}", "b"),
+            (r"/\{a\}", Kind::Exact, "/{a}", ""),
+            (r"/\{a\}/:b", Kind::Params, "/{{a}}/{a}", "b"),
             (r"/items\:batch", Kind::Exact, "/items:batch", ""),
             ("/caf%C3%A9", Kind::Exact, "/caf%C3%A9", ""),
         ];
@@ -271,6 +319,32 @@ mod tests {
             let pattern = Pattern::parse(text).unwrap();
             assert_eq!((pattern.kind, &*pattern.shape), (kind, shape), "{text}");
             assert_eq!(pattern.names.join(" "), names, "{text}");
+        }
+    }
+
+    #[test]
+    fn optional_parts_are_there_or_not() {
+        let table: [(&str, &[&str]); 7] = [
+            ("/users{/:id}", &["/users/:id", "/users"]),
+            ("/{:lang/}docs", &["/:lang/docs", "/docs"]),
+            ("/a{/b{/c}}", &["/a/b/c", "/a/b", "/a"]),
+            ("/a{/b}{/c}", &["/a/b/c", "/a/b", "/a/c", "/a"]),
+            ("/a{/*rest}", &["/a/*rest", "/a"]),
+            (r"/\{a\}", &[r"/\{a\}"]),
+            ("/a{}", &["/a"]),
+        ];
+        for (text, variants) in table {
+            assert_eq!(expand(text).unwrap(), variants, "{text}");
+        }
+        for (text, message) in [
+            ("/a{/b", "`{` has no counterpart; for a literal one write `\\{`"),
+            ("/a/b}", "`}` has no counterpart"),
+            ("{/a}", "a path begins with `/`"),
+            ("/{a}{b}{c}{d}{e}", "more than 16 paths"),
+            ("/a{/:1}", "`:` needs a name"),
+        ] {
+            let error = Pattern::variants(text).unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 
@@ -314,7 +388,7 @@ mod tests {
             assert_eq!(&*Pattern::under(prefix, text).unwrap().text, joined);
         }
         for prefix in ["/admin/", "/*rest", "admin"] {
-            assert!(Pattern::check_prefix(prefix).is_err(), "{prefix}");
+            assert!(Pattern::prefix(prefix).is_err(), "{prefix}");
         }
     }
 }

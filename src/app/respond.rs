@@ -174,8 +174,14 @@ impl IntoResponse for Vec<u8> {
 }
 
 impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
+    const NEGOTIATES: bool = T::NEGOTIATES;
+
     fn into_response(self) -> Response {
         self.1.into_response().with_status(self.0)
+    }
+
+    fn into_response_to(self, headers: Headers<'_>) -> Response {
+        self.1.into_response_to(headers).with_status(self.0)
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) struct Slot {
     pub number: usize,
     /// The pattern as its author wrote it.
     pub pattern: Rc<str>,
+    /// Of a handler whose app was mounted by itself: how many parameters at the front of its
+    /// pattern it does not see.
+    pub hidden: Option<usize>,
     /// Its pattern and the names of the parameters, if it has any.
     pub route: Option<Rc<message::Route>>,
     /// Who answers.
@@ -93,6 +96,12 @@ impl Route {
         let allow = self.allow.iter().map(|(name, value)| (name.clone(), value.clone()));
         reply.headers_mut().extend(allow);
         reply
+    }
+
+    /// Every handler, with its method if it has one.
+    fn all(&self) -> impl Iterator<Item = (Option<&Method>, &Slot)> {
+        let one = self.slots.iter().map(|(method, slot)| (Some(method), slot));
+        one.chain(self.any.iter().map(|slot| (None, slot)))
     }
 
     fn slot(&self, method: &Method) -> Option<&Slot> {
@@ -215,26 +224,51 @@ impl Table {
         endpoint: Endpoint,
         scope: Rc<Scope>,
     ) -> Result<(), PatternError> {
+        self.add_hiding(None, verb, pattern, endpoint, scope)
+    }
+
+    /// As [`add`](Self::add), of a handler that does not see so many parameters at the front.
+    fn add_hiding(
+        &mut self,
+        hidden: Option<usize>,
+        verb: Verb,
+        pattern: &Pattern,
+        endpoint: Endpoint,
+        scope: Rc<Scope>,
+    ) -> Result<(), PatternError> {
         let index = self.index_of(pattern)?;
         let route = (!pattern.names.is_empty()).then(|| {
-            let (pattern, names) = (Rc::clone(&pattern.text), Rc::clone(&pattern.names));
+            let (pattern, names) =
+                (Rc::clone(&pattern.text), pattern.names[hidden.unwrap_or(0)..].into());
             Rc::new(message::Route { pattern, names })
         });
         let number = self.slots.len();
-        let slot = Slot { number, pattern: Rc::clone(&pattern.text), route, endpoint, scope };
+        let pattern = Rc::clone(&pattern.text);
+        let slot = Slot { number, pattern: Rc::clone(&pattern), hidden, route, endpoint, scope };
         self.routes[index].add(verb, slot)?;
-        self.slots.push(Rc::clone(&pattern.text));
+        self.slots.push(pattern);
         Ok(())
     }
 
-    /// Takes over every handler of a mounted app.
-    pub(super) fn mount(&mut self, prefix: &str, table: Self) -> Result<(), PatternError> {
+    /// Takes over every handler of a mounted app. One that is mounted by itself sees none of the
+    /// prefix's parameters, nor does one whose app was mounted so before.
+    pub(super) fn mount(
+        &mut self,
+        prefix: &Pattern,
+        by_itself: bool,
+        table: Self,
+    ) -> Result<(), PatternError> {
+        let mut all = Vec::new();
         for route in table.routes {
-            let one = route.slots.into_iter().map(|(method, slot)| (Verb::One(method), slot));
-            for (verb, slot) in one.chain(route.any.map(|slot| (Verb::Any, slot))) {
-                let pattern = Pattern::under(prefix, &slot.pattern)?;
-                self.add(verb, &pattern, slot.endpoint, slot.scope)?;
-            }
+            all.extend(route.slots.into_iter().map(|(method, slot)| (Verb::One(method), slot)));
+            all.extend(route.any.map(|slot| (Verb::Any, slot)));
+        }
+        all.sort_by_key(|(_, slot)| slot.number);
+        for (verb, slot) in all {
+            let pattern = Pattern::under(&prefix.text, &slot.pattern)?;
+            let hidden = slot.hidden.or(by_itself.then_some(0));
+            let hidden = hidden.map(|hidden| hidden + prefix.names.len());
+            self.add_hiding(hidden, verb, &pattern, slot.endpoint, slot.scope)?;
         }
         Ok(())
     }
@@ -250,6 +284,34 @@ impl Table {
             *span = Span::of(value.as_bytes(), path.as_bytes());
         }
         Some((&self.routes[*found.value], values))
+    }
+
+    /// The same routes by their patterns in lower case. Of two that differ in case alone the one
+    /// that was added first stays.
+    pub(super) fn folded(&self) -> Self {
+        let mut folded = Self::default();
+        for (method, slot) in self.all() {
+            let verb = method.map_or(Verb::Any, |method| Verb::One(method.clone()));
+            let Ok(mut pattern) = Pattern::parse(&slot.pattern) else { continue };
+            pattern.shape.make_ascii_lowercase();
+            if let Ok(index) = folded.index_of(&pattern) {
+                // Somebody else has it.
+                let _taken = folded.routes[index].add(verb, slot.clone());
+            }
+        }
+        folded
+    }
+
+    /// Every handler, in the order of their numbers.
+    fn all(&self) -> Vec<(Option<&Method>, &Slot)> {
+        let mut all: Vec<_> = self.routes.iter().flat_map(Route::all).collect();
+        all.sort_by_key(|(_, slot)| slot.number);
+        all
+    }
+
+    /// The method and the pattern of every handler.
+    pub(super) fn listing(&self) -> Vec<(Option<&Method>, &str)> {
+        self.all().into_iter().map(|(method, slot)| (method, &*slot.pattern)).collect()
     }
 
     /// The answer to `OPTIONS *`.

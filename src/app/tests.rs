@@ -1,8 +1,10 @@
 //! Requests through whole apps, as the server would send them.
 
 mod conditional;
+mod errors;
 mod express;
 mod ranged;
+mod routing;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -109,7 +111,7 @@ fn routes_by_path_and_method() {
         .any("/any", async |method: Method| method.to_string())
         .delete("/any", async || "deleted")
         .get(r"/batch\:run", async || "batch")
-        .get("/{brace}", async || "brace");
+        .get(r"/\{brace\}", async || "brace");
     check(
         &app,
         &[

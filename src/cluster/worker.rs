@@ -238,7 +238,7 @@ fn run(cradle: Cradle, ends: Ends) -> Result<Served, End> {
         };
         server::serve(setup, report).await
     })?;
-    served.map_err(|error| End::Start(format!("it cannot listen: {error}")))
+    served.map_err(|error| End::Start(error.to_string()))
 }
 
 impl From<Result<Served, End>> for ExitReason {

@@ -1,5 +1,6 @@
 //! What the server answers.
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -28,6 +29,8 @@ pub struct Response {
     headers: Fields,
     body: Body,
     handover: Option<Handover>,
+    /// The error that the answer came of, for those who observe errors.
+    cause: Option<Box<Rc<dyn Error>>>,
 }
 
 /// The headers of an answer: its own, or those of a prepared answer that many requests share.
@@ -57,6 +60,7 @@ impl Response {
             headers: Fields::None,
             body: body.into(),
             handover: None,
+            cause: None,
         }
     }
 
@@ -168,6 +172,18 @@ impl Response {
     /// The body, to be read or replaced.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.body
+    }
+
+    /// Keeps the error that the answer came of.
+    #[must_use]
+    pub(crate) fn with_cause(mut self, cause: Option<Rc<dyn Error>>) -> Self {
+        self.cause = cause.map(Box::new);
+        self
+    }
+
+    /// The error that the answer came of.
+    pub(crate) fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &***cause)
     }
 
     /// Whether the connection is to be upgraded.

@@ -12,6 +12,8 @@ use super::accept::{accept, admit, welcome_queued};
 use super::core::{Core, Mode};
 use super::sibling::{Handed, Sibling};
 use super::{Balance, Limits, OnPanic, Timeouts};
+use futures_lite::FutureExt as _;
+
 use crate::app::App;
 use crate::net::{Arming, Listener};
 use crate::rt::{JoinHandle, Receiver, sleep, spawn_local};
@@ -19,6 +21,9 @@ use crate::stats::{Pulse, WorkerStats};
 
 /// How often a draining worker looks whether its connections have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
+/// What hooks that stop the application have at least, however long the drain has taken.
+const STOP_LEAST: Duration = Duration::from_secs(1);
 
 /// What a worker serves, and how.
 pub(crate) struct Setup {
@@ -91,7 +96,7 @@ pub(crate) struct Served {
 /// Serves until it is told to end and has done so.
 ///
 /// # Errors
-/// A listening socket could not be taken.
+/// The application did not start, or a listening socket could not be taken.
 pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<Served> {
     let Setup { orders, door, post, shares, .. } = setup;
     let Setup { app, limits, timeouts, on_panic, balance, stats, pulse, .. } = setup;
@@ -99,15 +104,21 @@ pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<S
     pulse.name_routes(app.patterns());
     let core = Core::new(app, limits, &timeouts, (on_panic, balance), stats, pulse);
     let mut accepting = Accepting { core: Rc::clone(&core), sockets: HashMap::new() };
-    accepting.apply(shares).await?;
+    let Some(waiting) = start(&core.app, &orders).await? else { return Ok(Served { cut: 0 }) };
+    accepting.apply(shares).await.map_err(|error| cannot_listen(&error))?;
     let door = Rc::new(door);
     drop(spawn_local(answer_door(Rc::clone(&core), Rc::clone(&door))));
     drop(spawn_local(read_post(Rc::clone(&core), post)));
     report(Report::Listening);
+    let mut waiting = waiting.into_iter();
     let mode = loop {
-        match orders.recv().await {
+        let order = match waiting.next() {
+            Some(order) => order,
+            None => orders.recv().await,
+        };
+        match order {
             Order::Listen(number, shares) => {
-                accepting.apply(shares).await?;
+                accepting.apply(shares).await.map_err(|error| cannot_listen(&error))?;
                 report(Report::Settled(number));
             }
             Order::Siblings(siblings) => core.meet(siblings),
@@ -128,8 +139,46 @@ pub(crate) async fn serve(setup: Setup, report: impl Fn(Report)) -> io::Result<S
     while let Some(handed) = door.try_recv() {
         admit(&core, handed);
     }
-    drain(&core, mode, longest).await;
+    let deadline = Instant::now() + longest;
+    drain(&core, mode, deadline).await;
+    stop_app(&core.app, deadline).await;
     Ok(Served { cut: core.stats.connections.get() })
+}
+
+/// Has the application start, and returns the orders that have come meanwhile; `None` if one of
+/// them is to end.
+async fn start(app: &App, orders: &Receiver<Order>) -> io::Result<Option<Vec<Order>>> {
+    let mut waiting = Vec::new();
+    let ends = async {
+        loop {
+            match orders.recv().await {
+                Order::Retire | Order::Drain => return Ok(true),
+                order => waiting.push(order),
+            }
+        }
+    };
+    let started = async { app.start().await.map(|()| false) };
+    match started.or(ends).await {
+        Ok(false) => Ok(Some(waiting)),
+        Ok(true) => Ok(None),
+        Err(problem) => Err(io::Error::other(format!("the application failed: {problem}"))),
+    }
+}
+
+/// Has the application do what is to be done behind the last request, until the time is up.
+async fn stop_app(app: &App, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now()).max(STOP_LEAST);
+    let late = async {
+        sleep(left).await;
+        Err(format!("it took longer than {left:?}"))
+    };
+    if let Err(problem) = app.stop().or(late).await {
+        tracing::error!("the application was not stopped in order: {problem}");
+    }
+}
+
+fn cannot_listen(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("it cannot listen: {error}"))
 }
 
 /// The sockets that a worker accepts from.
@@ -193,10 +242,9 @@ async fn read_post(core: Rc<Core>, post: Receiver<Box<dyn Any + Send>>) {
     }
 }
 
-/// Waits until every connection has ended, at most as long as `longest`.
-async fn drain(core: &Core, mode: Mode, longest: Duration) {
+/// Waits until every connection has ended, or the time is up.
+async fn drain(core: &Core, mode: Mode, deadline: Instant) {
     core.leave(mode);
-    let deadline = Instant::now() + longest;
     while core.stats.connections.get() > 0 && Instant::now() < deadline {
         sleep(DRAIN_LOOK).await;
     }

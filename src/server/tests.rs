@@ -25,6 +25,7 @@ mod events;
 mod files;
 mod hostile;
 mod layers;
+mod life;
 mod panics;
 mod statistics;
 mod streaming;

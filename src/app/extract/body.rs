@@ -23,6 +23,14 @@ pub(super) fn broken(error: &std::io::Error) -> Rejection {
     Rejection::new(status, error.to_string())
 }
 
+/// The refusal, if this error is that of a request's body.
+pub(in crate::app) fn refusal(error: &std::io::Error) -> Option<Rejection> {
+    error.get_ref()?.is::<BodyError>().then(|| broken(error))
+}
+
+/// Marks a request whose body has been decoded, whatever its `Content-Encoding` says.
+pub(in crate::app) struct Decoded;
+
 /// The `Content-Type`, if there is one that can be read.
 pub(in crate::app) fn media(request: &Request) -> Option<Media<'_>> {
     request.headers().get(CONTENT_TYPE.as_str()).map(Media::new)
@@ -47,6 +55,9 @@ pub(in crate::app) fn check_text(request: &Request) -> Result<(), Rejection> {
     let charset = media(request).and_then(Media::charset);
     if let Some(charset) = charset.filter(|charset| !is_utf8(charset)) {
         return Err(unsupported("charset", charset));
+    }
+    if request.extensions().get::<Decoded>().is_some() {
+        return Ok(());
     }
     let codings = request.headers().all(CONTENT_ENCODING.as_str());
     let codings = codings.flat_map(|value| value.split(|byte| *byte == b','));

@@ -12,6 +12,7 @@ use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, HeaderValue};
 
 use super::field::tokens;
+use crate::app::extract::body::Decoded;
 use crate::app::middleware::{Middleware, Next};
 use crate::app::rejection::Rejection;
 use crate::app::respond::IntoResponse as _;
@@ -93,6 +94,7 @@ impl Middleware for Decompression {
                 let body = request.take_body();
                 if body.size() != Some(0) {
                     *request.body_mut() = Body::stream(Decompressed::new(body, decoder));
+                    request.extensions_mut().insert(Decoded);
                 }
             }
         }

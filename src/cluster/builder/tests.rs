@@ -46,6 +46,31 @@ fn wait_for(log: &Log, wanted: impl Fn(&Event) -> bool) -> Event {
 }
 
 #[test]
+fn an_application_that_does_not_start_says_why_and_a_restarted_one_starts_anew() {
+    let app = || App::new().on_start(async || Err::<(), _>("no database"));
+    let error = cluster(app).0.spawn().unwrap_err();
+    let said = "worker 0 did not start: cannot start: the application failed: no database";
+    assert_eq!(error.to_string(), said);
+
+    let starts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&starts);
+    let app = move || {
+        let starts = Arc::clone(&counted);
+        App::new()
+            .on_start(async move || {
+                starts.fetch_add(1, Ordering::Relaxed);
+            })
+            .on_message(|(): ()| panic!("as asked"))
+    };
+    let (cluster, log) = cluster(app);
+    let handle = cluster.spawn().unwrap();
+    handle.send(0, ()).unwrap();
+    wait_for(&log, |event| matches!(event, Event::Restarting { .. }));
+    handle.shutdown().unwrap();
+    assert_eq!(starts.load(Ordering::Relaxed), 2);
+}
+
+#[test]
 fn spawns_workers_that_listen_and_drain() {
     let (cluster, log) = cluster(App::new);
     let handle = cluster.listen("[::1]:0").instances(3).spawn().unwrap();

@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::app::{Compression, Decompression};
+use crate::app::{Compression, Decompression, Json};
 
 fn long() -> String {
     let numbers = (0..50_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_string());
@@ -260,6 +260,18 @@ fn express_json_inflate() {
         assert_eq!(header(&response, "accept-encoding"), offered, "{coding}");
     }
     assert_eq!(ask(&app, "POST", &[("Content-Encoding", "gzip")], "").status(), 200, "no body");
+}
+
+#[test]
+fn what_has_been_decoded_is_read_as_any_other_body() {
+    let app =
+        || App::new().post("/", async |Json(numbers): Json<Vec<u32>>| numbers.len().to_string());
+    let plain = app().wrap(Decompression::new());
+    let headers = [("Content-Encoding", "gzip"), ("Content-Type", "application/json")];
+    let response = ask(&plain, "POST", &headers, encode("gzip", b"[1,2,3]"));
+    assert_eq!((response.status().as_u16(), bytes(response)), (200, b"3".into()));
+    let response = ask(&app(), "POST", &headers, encode("gzip", b"[1,2,3]"));
+    assert_eq!(response.status(), 415, "nobody has decoded it");
 }
 
 #[test]
