@@ -89,3 +89,29 @@ pub mod test {
 
     pub use crate::testing::{TestRequest, TestResponse, TestServer, block_on, call};
 }
+
+pub mod websocket {
+    //! WebSocket: the handshake is an extractor, [`WebSocketUpgrade`], and its answer hands the
+    //! connection over as a [`WebSocket`].
+    //!
+    //! Fragments are put together, pings answered, limits kept and the worker's drain heard, as
+    //! each item says. Extensions, compression among them, are not spoken.
+    //!
+    //! ```
+    //! use corelane::App;
+    //! use corelane::websocket::{Message, WebSocketUpgrade};
+    //!
+    //! let app = App::new().get("/shout", async |upgrade: WebSocketUpgrade| {
+    //!     upgrade.on_upgrade(async |mut socket| {
+    //!         while let Some(Ok(Message::Text(text))) = socket.recv().await {
+    //!             if socket.send(text.to_uppercase()).await.is_err() {
+    //!                 break;
+    //!             }
+    //!         }
+    //!     })
+    //! });
+    //! ```
+    pub use crate::app::{
+        Close, HandshakeError, Message, WebSocket, WebSocketError, WebSocketUpgrade,
+    };
+}

@@ -43,6 +43,7 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub use application::App;
 #[cfg(any(feature = "cli", test))]
@@ -77,3 +78,4 @@ pub use respond::{
 };
 pub use routes::Methods;
 pub use state::State;
+pub use websocket::{Close, HandshakeError, Message, WebSocket, WebSocketError, WebSocketUpgrade};

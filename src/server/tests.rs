@@ -30,6 +30,7 @@ mod panics;
 mod statistics;
 mod streaming;
 mod uploads;
+mod websocket;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the slow handler takes: long enough for a test to act meanwhile.
