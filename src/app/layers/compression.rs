@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 
-use super::encoder::Compressed;
+use super::encoder::{Compressed, GZIP_LEVEL};
 use super::field::{Coding, tokens, vary};
 use crate::app::middleware::{Middleware, Next};
 use crate::message::{Body, Request, Response};
@@ -25,9 +25,9 @@ const CHECKSUMS: [HeaderName; 2] =
 /// It compresses text of all kinds: `text/*`, JSON, XML, JavaScript, SVG, WebAssembly, fonts that
 /// are not compressed already. It leaves alone what is shorter than 1 KiB, has a
 /// `Content-Encoding`, is a range, or says `Cache-Control: no-transform`. A body is compressed
-/// piece by piece as it is sent, 16 KiB at a time, so that other requests have their turns; a
-/// stream is flushed whenever it has nothing more for the moment, so that server-sent events arrive
-/// as they happen. A compressed answer has no `Content-Length`, and its `ETag` is weak, since
+/// as it is sent, a millisecond at a time, so that other requests have their turns; a stream is
+/// flushed whenever it has nothing more for the moment, so that server-sent events arrive as they
+/// happen. A compressed answer has no `Content-Length`, and its `ETag` is weak, since
 /// its bytes are others.
 ///
 /// Do not compress what has a secret and a text of the client's choice beside each other: the
@@ -41,19 +41,31 @@ const CHECKSUMS: [HeaderName; 2] =
 #[derive(Clone, Copy, Debug)]
 pub struct Compression {
     size_min: u64,
+    gzip_level: u32,
 }
 
 impl Compression {
     /// Compresses bodies of 1 KiB and more.
     #[must_use]
     pub fn new() -> Self {
-        Self { size_min: SIZE_MIN }
+        Self { size_min: SIZE_MIN, gzip_level: GZIP_LEVEL }
     }
 
     /// Compresses bodies of this many bytes and more, and those whose length is unknown.
     #[must_use]
     pub fn size_min(mut self, bytes: u64) -> Self {
         self.size_min = bytes;
+        self
+    }
+
+    /// How hard gzip tries, from 1, the least work, to 9, the fewest bytes; 6 if it is not set.
+    ///
+    /// # Panics
+    /// It is none of these.
+    #[must_use]
+    pub fn gzip_level(mut self, level: u32) -> Self {
+        assert!((1..=9).contains(&level), "gzip has the levels 1 to 9, not {level}");
+        self.gzip_level = level;
         self
     }
 
@@ -98,7 +110,7 @@ impl Middleware for Compression {
         headers.remove(ACCEPT_RANGES);
         weaken(headers);
         let body = std::mem::take(response.body_mut());
-        *response.body_mut() = Body::stream(Compressed::new(body, coding));
+        *response.body_mut() = Body::stream(Compressed::new(body, coding, self.gzip_level));
         response
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use brotli::enc::BrotliEncoderParams;
 use bytes::{Buf as _, Bytes};
@@ -12,13 +13,17 @@ use futures_lite::Stream;
 use super::field::Coding;
 use crate::message::Body;
 
-/// How much is compressed before other tasks have their turn: about a third of a millisecond.
-const PIECE: usize = 16 * 1024;
+/// How much is compressed before the clock is looked at: about a millisecond at the usual levels.
+const PIECE: usize = 64 * 1024;
+/// How long may be compressed before other tasks have their turn.
+const SLICE: Duration = Duration::from_millis(1);
+/// So much of what came out is sent at a time, in bytes.
+const SENT: usize = 64 * 1024;
 
 /// Effort and memory for answers made while the client waits. Each coding's default is for files
 /// compressed once: brotli's takes seconds for a MiB. A window of 256 KiB loses little of an
 /// answer's usual size and keeps an encoder below 2 MiB.
-const GZIP_LEVEL: u32 = 6;
+pub(super) const GZIP_LEVEL: u32 = 6;
 const BROTLI_QUALITY: i32 = 4;
 const ZSTD_LEVEL: i32 = 3;
 const WINDOW_LOG: u8 = 18;
@@ -31,7 +36,7 @@ enum Encoder {
 }
 
 impl Encoder {
-    fn new(coding: Coding) -> io::Result<Self> {
+    fn new(coding: Coding, gzip_level: u32) -> io::Result<Self> {
         Ok(match coding {
             Coding::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
@@ -48,7 +53,7 @@ impl Encoder {
                 Self::Brotli(Box::new(writer))
             }
             Coding::Gzip => {
-                Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
+                Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(gzip_level)))
             }
         })
     }
@@ -67,6 +72,15 @@ impl Encoder {
             Self::Zstd(encoder) => encoder.flush(),
             Self::Brotli(encoder) => encoder.flush(),
             Self::Gzip(encoder) => encoder.flush(),
+        }
+    }
+
+    /// How much came out since the last time.
+    fn len(&self) -> usize {
+        match self {
+            Self::Zstd(encoder) => encoder.get_ref().len(),
+            Self::Brotli(encoder) => encoder.get_ref().len(),
+            Self::Gzip(encoder) => encoder.get_ref().len(),
         }
     }
 
@@ -95,6 +109,7 @@ impl Encoder {
 pub(super) struct Compressed {
     body: Body,
     coding: Coding,
+    gzip_level: u32,
     stage: Stage,
     /// What the body gave and has not been compressed.
     ahead: Bytes,
@@ -111,14 +126,14 @@ enum Stage {
 }
 
 impl Compressed {
-    pub(super) fn new(body: Body, coding: Coding) -> Self {
+    pub(super) fn new(body: Body, coding: Coding, gzip_level: u32) -> Self {
         let (ahead, stage) = (Bytes::new(), Stage::Fresh);
-        Self { body, coding, stage, ahead, unflushed: false, rests: false }
+        Self { body, coding, gzip_level, stage, ahead, unflushed: false, rests: false }
     }
 
     fn encoder(&mut self) -> io::Result<Option<&mut Encoder>> {
         if let Stage::Fresh = self.stage {
-            self.stage = Stage::Running(Box::new(Encoder::new(self.coding)?));
+            self.stage = Stage::Running(Box::new(Encoder::new(self.coding, self.gzip_level)?));
         }
         Ok(match &mut self.stage {
             Stage::Running(encoder) => Some(encoder),
@@ -126,13 +141,22 @@ impl Compressed {
         })
     }
 
-    /// Compresses one piece of what the body gave.
-    fn compress(&mut self) -> io::Result<Bytes> {
-        let piece = self.ahead.split_to(self.ahead.len().min(PIECE));
-        self.unflushed = true;
-        let Some(encoder) = self.encoder()? else { return Ok(Bytes::new()) };
-        encoder.write(&piece)?;
-        Ok(encoder.take())
+    /// Compresses what the body gave, piece by piece, until there is enough to be sent or it is
+    /// the turn of other tasks: an encoder's tables are in the cache as long as no other runs.
+    fn compress(&mut self, begun: Instant) -> io::Result<Option<Bytes>> {
+        while self.ahead.has_remaining() {
+            let piece = self.ahead.split_to(self.ahead.len().min(PIECE));
+            self.unflushed = true;
+            let Some(encoder) = self.encoder()? else { return Ok(None) };
+            encoder.write(&piece)?;
+            let (enough, late) = (encoder.len() >= SENT, begun.elapsed() >= SLICE);
+            if enough || late {
+                let compressed = encoder.take();
+                self.rests = late;
+                return Ok(Some(compressed));
+            }
+        }
+        Ok(None)
     }
 
     fn flush(&mut self) -> io::Result<Bytes> {
@@ -162,24 +186,23 @@ impl Stream for Compressed {
         if let Stage::Done = self.stage {
             return Poll::Ready(None);
         }
-        if self.ahead.has_remaining() {
-            self.rests = true;
-            return Poll::Ready(Some(self.compress()));
-        }
-        match self.body.poll_chunk(cx) {
-            Poll::Ready(Some(Ok(chunk))) => {
-                self.ahead = chunk;
-                Poll::Ready(Some(self.compress()))
+        let begun = Instant::now();
+        loop {
+            if let Some(compressed) = self.compress(begun).transpose() {
+                return Poll::Ready(Some(compressed));
             }
-            Poll::Ready(Some(Err(error))) => {
-                self.stage = Stage::Done;
-                Poll::Ready(Some(Err(error)))
+            match self.body.poll_chunk(cx) {
+                Poll::Ready(Some(Ok(chunk))) => self.ahead = chunk,
+                Poll::Ready(Some(Err(error))) => {
+                    self.stage = Stage::Done;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => return Poll::Ready(Some(self.finish())),
+                // The body has nothing more for now: its client gets all there is, each event when
+                // it happens.
+                Poll::Pending if self.unflushed => return Poll::Ready(Some(self.flush())),
+                Poll::Pending => return Poll::Pending,
             }
-            Poll::Ready(None) => Poll::Ready(Some(self.finish())),
-            // The body has nothing more for now: its client gets all there is, each event when it
-            // happens.
-            Poll::Pending if self.unflushed => Poll::Ready(Some(self.flush())),
-            Poll::Pending => Poll::Pending,
         }
     }
 }
