@@ -6,6 +6,12 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/GUIDE.md")]
+struct Guide;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/FROM-EXPRESS.md")]
+struct FromExpress;
 
 mod app;
 #[cfg(feature = "cli")]

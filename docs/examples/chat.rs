@@ -1,6 +1,6 @@
 //! A chat over WebSocket: `cargo run --release --example chat [ADDR]`, then open
-//! <http://127.0.0.1:3000/> in two windows. Each core knows its own members only; what somebody says
-//! goes to the other cores as a message.
+//! <http://127.0.0.1:3000/> in two windows. Each core knows its own members only; what somebody
+//! says goes to the other cores as a message.
 
 use std::cell::RefCell;
 use std::rc::Rc;

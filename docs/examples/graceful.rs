@@ -1,6 +1,6 @@
 //! An end in order: `cargo run --release --example graceful`, `curl http://127.0.0.1:3000/slow`,
-//! and Ctrl-C in the meantime. What was begun is answered, what would never end is told, and what is
-//! in memory is written down when the last request is over.
+//! and Ctrl-C in the meantime. What was begun is answered, what would never end is told, and what
+//! is in memory is written down when the last request is over.
 #![expect(clippy::print_stdout, reason = "it talks to whoever tries it")]
 
 use std::cell::Cell;

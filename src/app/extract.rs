@@ -96,8 +96,9 @@ pub trait FromRequest<Via = ViaRequest>: Sized {
     fn from_request_or_answer(request: Request) -> impl Future<Output = Result<Self, Response>> {
         // The request is consumed; what it accepts must be known afterwards.
         let head = Self::Rejection::NEGOTIATES.then(|| request.head());
+        let extracted = Self::from_request(request);
         async move {
-            Self::from_request(request).await.map_err(|rejection| match head {
+            extracted.await.map_err(|rejection| match head {
                 None => rejection.into_response(),
                 Some(head) => rejection.into_response_to(head.headers()),
             })
@@ -152,8 +153,9 @@ impl FromRequest for Body {
 impl FromRequest for Bytes {
     type Rejection = Rejection;
 
-    async fn from_request(request: Request) -> Result<Self, Rejection> {
-        body::collect(request).await
+    // Not an `async fn`: that keeps the request in the future.
+    fn from_request(request: Request) -> impl Future<Output = Result<Self, Rejection>> {
+        body::collect(request)
     }
 }
 

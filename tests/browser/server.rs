@@ -97,8 +97,8 @@ async fn upload(mut form: Multipart) -> Result<Json<Uploaded>, Error> {
     Ok(Json(uploaded))
 }
 
-/// A few events, from the one after that which the client has seen last; then the stream breaks off,
-/// unless it is to go on for ever.
+/// A few events, from the one after that which the client has seen last; then the stream breaks
+/// off, unless it is to go on for ever.
 async fn events(
     LastEventId(last): LastEventId,
     Query(query): Query<BTreeMap<String, String>>,

@@ -113,7 +113,12 @@ impl Contender {
     pub(crate) fn own_program(self) -> Option<&'static str> {
         match self {
             C::Uring | C::Epoll => Some("floor"),
-            C::CorelaneLibrary | C::MayMinihttp | C::ActixWeb | C::Ntex | C::Axum | C::Glommio
+            C::CorelaneLibrary
+            | C::MayMinihttp
+            | C::ActixWeb
+            | C::Ntex
+            | C::Axum
+            | C::Glommio
             | C::Tungstenite => Some(self.name()),
             _ => None,
         }
@@ -237,7 +242,7 @@ http {{
             alias {files}/page.txt;
             gzip on;
             gzip_comp_level {GZIP_LEVEL};
-            gzip_types text/plain;
+            gzip_types *;
         }}
     }}
 }}

@@ -1,4 +1,5 @@
-//! What a server keeps resident and what it uses, as `/proc` tells it: its own process and those it started.
+//! What a server keeps resident and what it uses, as `/proc` tells it: its own process and those
+//! that it started.
 
 use std::fs;
 use std::io;

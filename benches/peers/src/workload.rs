@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Load(Load),
     /// By the load generator, at so many percent of the slowest framework's peak.
     Rate { percent: u32 },
-    /// Messages that come back over WebSockets, one at a time on each connection.
+    /// Messages that come back over WebSocket, one at a time on each connection.
     WebSocket { connections: usize },
     /// What idle connections keep resident.
     Idle { connections: usize },

@@ -36,8 +36,7 @@ pub(crate) fn open(options: &Options) -> Result<Shop, Failure> {
         let found = match contender {
             Contender::CorelaneConfig => Ok(options.corelane.clone().unwrap_or(built.clone())),
             Contender::Nginx => installed("nginx", "nginx-light"),
-            Contender::Node => installed("node", "nodejs"),
-            Contender::OriginalCluster => installed("node", "nodejs"),
+            Contender::Node | Contender::OriginalCluster => installed("node", "nodejs"),
             Contender::Express | Contender::OriginalExpress => {
                 installed("node", "nodejs").and_then(with_packages)
             }

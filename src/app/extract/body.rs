@@ -7,9 +7,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use crate::app::Rejection;
 use crate::message::{BodyError, Media, Request};
 
-/// Reads the whole body.
-pub(in crate::app) async fn collect(mut request: Request) -> Result<Bytes, Rejection> {
-    request.take_body().collect().await.map_err(|error| broken(&error))
+/// Reads the whole body. The rest of the request is gone before the wait begins.
+pub(in crate::app) fn collect(
+    mut request: Request,
+) -> impl Future<Output = Result<Bytes, Rejection>> {
+    let body = request.take_body();
+    async move { body.collect().await.map_err(|error| broken(&error)) }
 }
 
 /// Why a body could not be read, as an answer.

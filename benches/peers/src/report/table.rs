@@ -90,7 +90,11 @@ fn method(results: &Results) -> String {
 
 fn checks(results: &Results) -> String {
     let row = |check: &crate::results::Check| {
-        vec![check.contender.clone(), check.head_bytes.map_or_else(String::new, |bytes| bytes.to_string()), check.right.join(", ")]
+        vec![
+            check.contender.clone(),
+            check.head_bytes.map_or_else(String::new, |bytes| bytes.to_string()),
+            check.right.join(", "),
+        ]
     };
     let rows: Vec<_> = results.checks.iter().map(row).collect();
     or_nothing(table(&["contender", "bytes of the head", "answers as all do"], &rows))

@@ -177,8 +177,9 @@ fn decoded_so_far(coding: &str, received: &[u8]) -> String {
 }
 
 #[test]
-fn a_large_body_is_compressed_piece_by_piece() {
-    let app = App::new().get("/", async || "x".repeat(1 << 20)).wrap(Compression::new());
+fn a_large_body_leaves_others_their_turns() {
+    // Many times what can be compressed within one turn.
+    let app = App::new().get("/", async || "x".repeat(16 << 20)).wrap(Compression::new());
     let mut response = get(&app, &[("Accept-Encoding", "gzip")]);
     let waker =
         futures_lite::future::block_on(std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())));
@@ -191,7 +192,7 @@ fn a_large_body_is_compressed_piece_by_piece() {
             Poll::Ready(Some(chunk)) => drop(chunk.unwrap()),
         }
     }
-    assert!(turns >= 32, "others had {turns} turns");
+    assert!(turns > 1, "others had {turns} turns");
 }
 
 #[test]
