@@ -383,6 +383,29 @@ fn the_table_has_no_cycle() {
     }
 }
 
+/// The guide says where each part of Express is tested; a test that is renamed takes it along.
+#[test]
+fn the_guide_names_every_test_of_express() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/GUIDE.md"))
+        .expect("the guide is readable");
+    let sources = checkout();
+    let tests: Vec<_> = sources
+        .iter()
+        .flat_map(Source::functions)
+        .filter(|function| function.name.starts_with("express_"))
+        .map(|function| function.name)
+        .collect();
+    let named: Vec<_> = guide
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| word.starts_with("express_") && word.len() > "express_".len())
+        .collect();
+    let missing: Vec<_> = tests.iter().filter(|test| !named.contains(&test.as_str())).collect();
+    assert!(missing.is_empty(), "docs/GUIDE.md does not name {missing:?}");
+    let is_gone = |name: &&&str| !tests.iter().any(|test| test == **name);
+    let gone: Vec<_> = named.iter().filter(is_gone).collect();
+    assert!(gone.is_empty(), "docs/GUIDE.md names {gone:?}, and there is no such test");
+}
+
 #[test]
 fn the_architecture_names_every_room() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md");

@@ -157,7 +157,9 @@ fn app(directory: &PathBuf) -> App {
         .mount("/api", api())
         .post("/upload", upload)
         .get("/events", events)
-        .get("/ws", async |upgrade: WebSocketUpgrade| upgrade.protocols(["echo"]).on_upgrade(echo))
+        .get("/ws", async |upgrade: WebSocketUpgrade| {
+            upgrade.protocols(["echo"]).message_max(16 << 20).on_upgrade(echo)
+        })
         .post("/login", login)
         .get("/me", me)
         .post("/logout", logout)

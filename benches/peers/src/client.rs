@@ -136,6 +136,11 @@ fn decode(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
     let headers = response.headers.iter().map(text).collect();
     let status = response.code.unwrap_or_default();
     let mut answer = Answer { status, head_bytes, headers, body: Vec::new() };
+    if answer.header("transfer-encoding") == "chunked" {
+        let Some((body, length)) = chunked(&bytes[head_bytes..])? else { return Ok(None) };
+        answer.body = body;
+        return Ok(Some((answer, head_bytes + length)));
+    }
     let Ok(length) = answer.header("content-length").parse::<usize>() else {
         answer.must(false, "an answer without a length")?;
         return Ok(None);
@@ -143,4 +148,22 @@ fn decode(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
     let Some(body) = bytes.get(head_bytes..head_bytes + length) else { return Ok(None) };
     answer.body = body.to_vec();
     Ok(Some((answer, head_bytes + length)))
+}
+
+/// A body in chunks without trailers, and its length on the wire, if it is whole.
+fn chunked(bytes: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let wrong = || io::Error::other("a chunk without a size");
+        let parsed = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| wrong())?;
+        let httparse::Status::Complete((line, size)) = parsed else { return Ok(None) };
+        let size = usize::try_from(size).map_err(|_| wrong())?;
+        let start = at + line;
+        let Some(chunk) = bytes.get(start..start + size + 2) else { return Ok(None) };
+        body.extend_from_slice(&chunk[..size]);
+        at = start + size + 2;
+        if size == 0 {
+            return Ok(Some((body, at)));
+        }
+    }
 }
