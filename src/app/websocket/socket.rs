@@ -56,8 +56,7 @@ struct Line {
     unsent: bool,
     /// What the client has said at the end.
     closed: Option<Close>,
-    /// No more messages will come.
-    over: bool,
+    state: State,
     heard: Instant,
     pinged: bool,
     timer: Option<Sleep>,
@@ -65,6 +64,16 @@ struct Line {
     streak: u32,
     /// The [`WebSocket`] is gone; before that, who waits for it to go.
     dropped: Result<(), Option<Waker>>,
+}
+
+/// Whether messages come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// No more of them.
+    Over,
+    /// The client broke off, or broke the rules: nothing that it says counts any more.
+    Failed,
 }
 
 /// The connection, as tungstenite would have it.
@@ -115,7 +124,7 @@ impl Line {
             settings,
             unsent: false,
             closed: None,
-            over: false,
+            state: State::Open,
             heard: Instant::now(),
             pinged: false,
             timer: None,
@@ -165,11 +174,11 @@ impl Line {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, WebSocketError>>> {
-        if self.over {
+        if self.state != State::Open {
             return Poll::Ready(None);
         }
         if self.leave.poll(cx).is_ready() {
-            self.over = true;
+            self.state = State::Over;
             self.close(cx, CloseCode::Away, "the server goes away");
             return Poll::Ready(None);
         }
@@ -180,7 +189,9 @@ impl Line {
         }
         let failure = match self.poll_message(cx) {
             Poll::Ready(Ok(message)) => {
-                self.over = message.is_none();
+                if message.is_none() {
+                    self.state = State::Over;
+                }
                 self.streak += 1;
                 return Poll::Ready(message.map(Ok));
             }
@@ -193,7 +204,7 @@ impl Line {
                 }
             },
         };
-        self.over = true;
+        self.state = State::Failed;
         if let Some(code) = failure.code() {
             self.close(cx, code, &failure.to_string());
         }
@@ -264,6 +275,9 @@ impl Line {
 
     /// Waits until the client has agreed to the end, or never will; whether it has.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.state == State::Failed {
+            return Poll::Ready(false);
+        }
         if self.context.can_write() {
             self.close(cx, CloseCode::Normal, "");
         }
@@ -287,6 +301,9 @@ impl Line {
     /// sending: what it sends is thrown away, or the reset that answers it would overtake the last
     /// words to it.
     fn poll_last(&mut self, cx: &mut Context<'_>, agreed: bool) -> Poll<()> {
+        if self.unsent && std::task::ready!(self.poll_flush(cx)).is_err() {
+            return Poll::Ready(());
+        }
         let mut waste = [0; READ_BUFFER];
         // Its failure is the end, too.
         let closed = std::task::ready!(Pin::new(&mut self.io).poll_close(cx));
