@@ -29,7 +29,7 @@ use self::root::Root;
 use self::shelf::{CHECKED_EVERY, Key, Shelf, now};
 use self::target::{Refusal, Target};
 use super::call::{Answer, HandlerFuture};
-use super::layers::field::Coding;
+use super::coding::Coding;
 use super::rejection::refuse;
 use crate::message::{Request, Response};
 use crate::rt::spawn_blocking;
@@ -233,7 +233,7 @@ impl Files {
         match self.look(&errand, now) {
             Ok(entry) => Ok(entry.answer(request)),
             Err(Miss::Later) => Err(errand),
-            Err(miss) => Ok(self.missed(miss, request, &errand)),
+            Err(miss) => Ok(self.missed(&miss, request, &errand)),
         }
     }
 
@@ -275,7 +275,7 @@ impl Files {
                 let entry = Entry::new(loaded, &errand.target.path, &self.options, now);
                 self.keep(entry, &errand.key).answer(request)
             }
-            Err(miss) => self.missed(miss, request, &errand),
+            Err(miss) => self.missed(&miss, request, &errand),
         }
     }
 
@@ -295,16 +295,15 @@ impl Files {
     }
 
     /// The answer where there is no file.
-    fn missed(&self, miss: Miss, request: &Request, errand: &Errand) -> Response {
+    fn missed(&self, miss: &Miss, request: &Request, errand: &Errand) -> Response {
         self.shelf.remove(&errand.key);
         let status = match miss {
             Miss::Directory => return to_directory(request),
             Miss::NotFound => StatusCode::NOT_FOUND,
             Miss::Forbidden => StatusCode::FORBIDDEN,
-            Miss::Later => StatusCode::INTERNAL_SERVER_ERROR,
-            Miss::Failed(error) => {
+            Miss::Later | Miss::Failed(_) => {
                 let (root, path) = (self.root.path().display(), errand.target.path.display());
-                tracing::error!(%error, "cannot read {root}/{path}");
+                tracing::error!(error = %miss, "cannot read {root}/{path}");
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };

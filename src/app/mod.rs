@@ -11,8 +11,9 @@
 //! What a client knows already and which part it wants are decided in `conditional` and `range`, of
 //! which neither reads a body nor a clock.
 //!
-//! This room sees no socket and spawns nothing: the server polls the future and catches its
-//! panics.
+//! This room sees no socket and spawns no task: the server polls the future and catches its panics.
+//! What a connection becomes after an upgrade (`websocket`) it is handed as a byte stream; what has
+//! to wait for a disk (`files`) waits on the core's helper thread, or on the one that writes a log.
 
 mod accept;
 mod application;
@@ -21,6 +22,7 @@ mod around;
 #[cfg_attr(not(any(feature = "cli", test)), expect(dead_code))]
 mod builtin;
 mod call;
+mod coding;
 mod conditional;
 mod error;
 mod extract;

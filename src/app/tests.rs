@@ -26,12 +26,18 @@ type Sent<'a> = &'a [(&'a str, &'a str)];
 
 /// A request as the decoder would make it.
 pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request {
-    Request::new(Rc::new(head(method, target, headers)), Peer::Unix, body)
+    request_from(Peer::Unix, method, target, headers, body)
 }
 
-/// A GET of `/` from somewhere.
-pub(super) fn request_from(peer: Peer, headers: &[(&str, &str)]) -> Request {
-    Request::new(Rc::new(head("GET", "/", headers)), peer, Body::empty())
+/// As [`request`], from somewhere.
+pub(super) fn request_from(
+    peer: Peer,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: Body,
+) -> Request {
+    Request::new(Rc::new(head(method, target, headers)), peer, body)
 }
 
 fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Head {

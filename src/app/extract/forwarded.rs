@@ -287,6 +287,7 @@ mod tests {
     use super::*;
     use crate::app::tests::{answer, request_from, text};
     use crate::app::{App, ClientIp, Host, Rejection};
+    use crate::message::Body;
 
     /// Asks from an address, or from a Unix socket, with these headers.
     fn ask(
@@ -307,7 +308,7 @@ mod tests {
             Some(proxies) => app.trust_proxy(proxies.clone()),
             None => app,
         };
-        let answer = text(&answer(&app, request_from(peer, headers)));
+        let answer = text(&answer(&app, request_from(peer, "GET", "/", headers, Body::empty())));
         let mut parts = answer.splitn(3, ' ').map(str::to_owned);
         let mut next = || parts.next().unwrap();
         let (ip, scheme, host) = (next(), next(), next());

@@ -18,8 +18,8 @@ use http::{Method, StatusCode};
 
 use super::Options;
 use super::open::{Content, Loaded, Stamp};
+use crate::app::coding::Coding;
 use crate::app::conditional::{Conditional, Validators, Verdict, allows_range, last_modified};
-use crate::app::layers::field::Coding;
 use crate::app::range::{Selection, select};
 use crate::app::rejection::refuse;
 use crate::app::respond::ETag;

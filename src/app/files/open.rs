@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::target::Target;
-use crate::app::layers::field::Coding;
+use crate::app::coding::Coding;
 use crate::sys::pages::Copied;
 
 /// A file up to this size is read and answered as bytes: it is copied behind its head. In bytes.
@@ -35,14 +35,18 @@ pub(super) enum Patience {
 }
 
 /// Why there is no file.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Miss {
+    #[error("there is none")]
     NotFound,
+    #[error("it may not be read")]
     Forbidden,
-    /// It is a directory, and the path has no slash at its end.
+    /// And the path has no slash at its end.
+    #[error("it is a directory")]
     Directory,
-    /// Not at once.
+    #[error("it is not to be had at once")]
     Later,
+    #[error(transparent)]
     Failed(io::Error),
 }
 

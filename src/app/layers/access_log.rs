@@ -22,7 +22,7 @@ use crate::message::{Body, Request, Response};
 ///
 /// | notation | what it holds |
 /// |---|---|
-/// | [`common`](Self::common) | peer, time, method, target, version, status, bytes of the body |
+/// | [`common`](Self::common) | client, time, method, target, version, status, bytes of the body |
 /// | [`combined`](Self::combined) | that, referer, user agent |
 /// | [`json`](Self::json) | that, microseconds, the id by [`SetRequestId`](crate::SetRequestId) |
 ///

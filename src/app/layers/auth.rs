@@ -12,6 +12,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use subtle::ConstantTimeEq as _;
 
 use crate::app::middleware::{Middleware, Next};
+use crate::app::rejection::refuse;
 use crate::message::{Request, Response};
 
 type Check<T> = Box<dyn Fn(T) -> Pin<Box<dyn Future<Output = bool>>>>;
@@ -53,10 +54,10 @@ impl BasicAuth {
 impl Middleware for BasicAuth {
     async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
         let Some(pair) = credentials(&request, "basic").and_then(basic) else {
-            return refuse(&self.challenge);
+            return challenged(&self.challenge, &request);
         };
         if !(self.check)(pair).await {
-            return refuse(&self.challenge);
+            return challenged(&self.challenge, &request);
         }
         next.run(request).await
     }
@@ -102,10 +103,10 @@ impl Middleware for BearerAuth {
     async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
         let Some(token) = credentials(&request, "bearer").map(str::to_owned) else {
             // RFC 6750, 3.1: no error code for a request without a token.
-            return refuse(&self.challenge);
+            return challenged(&self.challenge, &request);
         };
         if !(self.check)(token).await {
-            return refuse(&self.refusal);
+            return challenged(&self.refusal, &request);
         }
         next.run(request).await
     }
@@ -149,8 +150,8 @@ fn challenge(scheme: &str, realm: &str, parameters: &str) -> HeaderValue {
     value.unwrap_or_else(|_| panic!("the realm {realm:?} has control characters"))
 }
 
-fn refuse(challenge: &HeaderValue) -> Response {
-    Response::text(StatusCode::UNAUTHORIZED, "401 Unauthorized")
+fn challenged(challenge: &HeaderValue, request: &Request) -> Response {
+    refuse(StatusCode::UNAUTHORIZED, request.headers())
         .with_header(WWW_AUTHENTICATE, challenge.clone())
 }
 

@@ -42,7 +42,7 @@ impl Middleware for BodyLimit {
             Some(_) => {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 let message = format!("the body is longer than {} bytes", self.bytes);
-                return Rejection::new(status, message).into_response();
+                return Rejection::new(status, message).into_response_to(request.headers());
             }
             None => {
                 let body = request.take_body();

@@ -9,7 +9,8 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::encoder::{Compressed, GZIP_LEVEL};
-use super::field::{Coding, tokens, vary};
+use super::field::{tokens, vary};
+use crate::app::coding::Coding;
 use crate::app::middleware::{Middleware, Next};
 use crate::message::{Body, Request, Response};
 
@@ -96,7 +97,7 @@ impl Default for Compression {
 
 impl Middleware for Compression {
     async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
-        let coding = Coding::accepted(&request);
+        let coding = Coding::acceptable(request.headers()).next();
         let connects = *request.method() == Method::CONNECT;
         let mut response = next.run(request).await;
         if connects || !self.suits(&response) {

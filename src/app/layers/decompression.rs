@@ -89,7 +89,7 @@ impl Middleware for Decompression {
         };
         match decoder {
             None => {}
-            Some(None) => return unsupported(),
+            Some(None) => return unsupported(&request),
             Some(Some(decoder)) => {
                 let body = request.take_body();
                 if body.size() != Some(0) {
@@ -102,10 +102,10 @@ impl Middleware for Decompression {
     }
 }
 
-fn unsupported() -> Response {
+fn unsupported(request: &Request) -> Response {
     let message = "the body's Content-Encoding is not one of gzip, deflate and br";
     Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
-        .into_response()
+        .into_response_to(request.headers())
         .with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br"))
 }
 

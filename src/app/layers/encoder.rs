@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes};
 use flate2::write::GzEncoder;
 use futures_lite::Stream;
 
-use super::field::Coding;
+use crate::app::coding::Coding;
 use crate::message::Body;
 
 /// How much is compressed before the clock is looked at: about a millisecond at the usual levels.

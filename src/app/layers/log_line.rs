@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::message::{Peer, Request};
+use crate::app::extract::ClientIp;
+use crate::message::Request;
 
 /// Longer values are cut, because the queue's memory is bounded by lines.
 const VALUE_LEN_MAX: usize = 1024;
@@ -21,7 +23,7 @@ pub(super) enum Notation {
 
 /// What a line says of the request: copies, because the request goes on to its handler.
 pub(super) struct Asked {
-    peer: Peer,
+    client: Option<IpAddr>,
     method: String,
     target: String,
     version: String,
@@ -33,7 +35,7 @@ impl Asked {
     pub(super) fn new(request: &Request) -> Self {
         let value = |name| request.headers().bytes(name).map(|value| cut(value).to_vec());
         Self {
-            peer: request.peer(),
+            client: ClientIp::of(request).map(|ClientIp(address)| address),
             method: String::from_utf8_lossy(cut(request.method().as_str().as_bytes())).into(),
             target: String::from_utf8_lossy(cut(request.target().as_bytes())).into(),
             version: format!("{:?}", request.version()),
@@ -55,7 +57,7 @@ pub(super) struct Answered {
 #[derive(Serialize)]
 struct Json<'a> {
     time: &'a str,
-    peer: &'a str,
+    client: &'a str,
     method: &'a str,
     target: &'a str,
     version: &'a str,
@@ -101,7 +103,7 @@ fn json(line: &mut Vec<u8>, asked: &Asked, answered: &Answered, now: SystemTime)
     let duration_us = u64::try_from(answered.took.as_micros()).unwrap_or(u64::MAX);
     let line_of_json = Json {
         time: &Date::new(now).iso(),
-        peer: &peer(asked.peer),
+        client: &client(asked.client),
         method: &asked.method,
         target: &asked.target,
         version: &asked.version,
@@ -116,8 +118,8 @@ fn json(line: &mut Vec<u8>, asked: &Asked, answered: &Answered, now: SystemTime)
 }
 
 fn common(line: &mut Vec<u8>, asked: &Asked, answered: &Answered, now: SystemTime) {
-    let (peer, date) = (peer(asked.peer), Date::new(now).common());
-    line.extend_from_slice(format!("{peer} - - [{date}] \"").as_bytes());
+    let (client, date) = (client(asked.client), Date::new(now).common());
+    line.extend_from_slice(format!("{client} - - [{date}] \"").as_bytes());
     for (index, part) in [&asked.method, &asked.target, &asked.version].into_iter().enumerate() {
         if index > 0 {
             line.push(b' ');
@@ -130,11 +132,8 @@ fn common(line: &mut Vec<u8>, asked: &Asked, answered: &Answered, now: SystemTim
 }
 
 /// The client's address, without its port, as tools expect it.
-fn peer(peer: Peer) -> String {
-    match peer {
-        Peer::Tcp(address) => address.ip().to_canonical().to_string(),
-        Peer::Unix => "unix:".to_owned(),
-    }
+fn client(address: Option<IpAddr>) -> String {
+    address.map_or("unix:".to_owned(), |address| address.to_string())
 }
 
 fn cut(value: &[u8]) -> &[u8] {
@@ -187,7 +186,7 @@ mod tests {
 
     fn asked() -> Asked {
         Asked {
-            peer: Peer::Tcp("[::ffff:10.0.0.1]:5".parse().unwrap()),
+            client: Some("10.0.0.1".parse().unwrap()),
             method: "GET".to_owned(),
             target: "/a?b=\"c\"".to_owned(),
             version: "HTTP/1.1".to_owned(),
@@ -209,7 +208,7 @@ mod tests {
             r#"10.0.0.1 - - [06/Nov/1994:08:49:37 +0000] "GET /a?b=\"c\" HTTP/1.1" 200 12"#;
         let combined = format!("{common}{}", r#" "-" "evil\"\\\x0d\x0a\x1b[31m\xff""#);
         let json = concat!(
-            r#"{"time":"1994-11-06T08:49:37.042Z","peer":"10.0.0.1","method":"GET","#,
+            r#"{"time":"1994-11-06T08:49:37.042Z","client":"10.0.0.1","method":"GET","#,
             r#""target":"/a?b=\"c\"","version":"HTTP/1.1","status":200,"bytes":12,"#,
             r#""duration_us":1500,"user_agent":"evil\"\\\r\n\u001b[31m�","request_id":"r1"}"#
         );

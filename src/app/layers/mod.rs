@@ -12,7 +12,7 @@ mod compression;
 mod cors;
 mod decompression;
 mod encoder;
-pub(super) mod field;
+mod field;
 mod log_line;
 mod log_writer;
 mod rate_limit;

@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
 
+use crate::app::extract::ClientIp;
 use crate::app::middleware::{Middleware, Next};
-use crate::message::{Peer, Request, Response};
+use crate::app::rejection::refuse;
+use crate::message::{Request, Response};
 
 /// How many clients a core remembers twice over, some 2 MiB of memory.
 const CLIENTS_MAX: usize = 16 * 1024;
 
 /// Answers 429, with `Retry-After`, to clients that ask too often: a token bucket per IP address,
-/// or per /64 network for IPv6, since a client has a whole one. Clients on a Unix socket count as
-/// one.
+/// or per /64 network for IPv6, since a client has a whole one. The address is that of
+/// [`ClientIp`](crate::ClientIp): behind a proxy that the app trusts, the client's and not the
+/// proxy's. Clients on a Unix socket count as one.
 ///
 /// Each core counts by itself, because cores share nothing. A client whose connections are spread
 /// over n cores gets up to n times the rate: divide by the number of workers if the sum matters.
@@ -68,8 +71,8 @@ impl RateLimit {
         self
     }
 
-    /// Tells clients apart by this address instead of that of the connection, such as one that a
-    /// trusted proxy has put into a header; `None` is not limited.
+    /// Tells clients apart by another address, such as one that a content network puts into a
+    /// header of its own; `None` is not limited.
     #[must_use]
     pub fn client(mut self, address: impl Fn(&Request) -> Option<IpAddr> + 'static) -> Self {
         self.client = Some(Box::new(address));
@@ -77,11 +80,11 @@ impl RateLimit {
     }
 
     fn address(&self, request: &Request) -> Option<IpAddr> {
-        match (&self.client, request.peer()) {
-            (Some(address), _) => address(request),
-            (None, Peer::Tcp(address)) => Some(address.ip()),
-            (None, Peer::Unix) => Some(Ipv6Addr::UNSPECIFIED.into()),
+        if let Some(address) = &self.client {
+            return address(request);
         }
+        let known = ClientIp::of(request).map(|ClientIp(address)| address);
+        Some(known.unwrap_or(Ipv6Addr::UNSPECIFIED.into()))
     }
 }
 
@@ -90,14 +93,10 @@ impl Middleware for RateLimit {
         let taken = self.address(&request).map_or(Ok(()), |address| {
             self.buckets.borrow_mut().take(network(address), self.begun.elapsed())
         });
-        match taken {
-            Ok(()) => next.run(request).await,
-            Err(wait) => {
-                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                Response::text(StatusCode::TOO_MANY_REQUESTS, "429 Too Many Requests")
-                    .with_header(RETRY_AFTER, HeaderValue::from(seconds))
-            }
-        }
+        let Err(wait) = taken else { return next.run(request).await };
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        refuse(StatusCode::TOO_MANY_REQUESTS, request.headers())
+            .with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 }
 

@@ -7,6 +7,8 @@ use futures_lite::FutureExt as _;
 use http::StatusCode;
 
 use crate::app::middleware::{Middleware, Next};
+use crate::app::rejection::Rejection;
+use crate::app::respond::IntoResponse as _;
 use crate::message::{Request, Response};
 use crate::rt::sleep;
 
@@ -48,9 +50,11 @@ impl RequestTimeout {
 
 impl Middleware for RequestTimeout {
     async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
+        let head = request.head();
         let late = async {
             sleep(self.after).await;
-            Response::text(self.status, format!("{}: the answer took too long", self.status))
+            let late = Rejection::new(self.status, "the answer took too long");
+            late.into_response_to(head.headers())
         };
         next.run(request).or(late).await
     }

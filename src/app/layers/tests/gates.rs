@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::{StreamExt as _, stream};
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::*;
-use crate::app::{BasicAuth, BearerAuth, BodyLimit, Cors, RateLimit, RequestTimeout, same_secret};
+use crate::app::{
+    BasicAuth, BearerAuth, BodyLimit, Cors, Decompression, RateLimit, RequestTimeout,
+    TrustedProxies, same_secret,
+};
 
 /// A preflight's question.
 const ASK: (&str, &str) = ("Access-Control-Request-Method", "PUT");
@@ -185,7 +188,8 @@ fn express_ecosystem_rate_limit() {
         (&by_header, v4, "unknown", 200),
     ];
     for (number, (app, peer, client, status)) in table.into_iter().enumerate() {
-        let request = request("GET", "/", &[("X-Client", client)], Body::empty(), peer);
+        let headers = [("X-Client", client)];
+        let request = request_from(peer, "GET", "/", &headers, Body::empty());
         let response = send(app, request);
         assert_eq!(response.status(), status, "line {number}");
         let wait = header(&response, "retry-after");
@@ -198,4 +202,50 @@ fn express_ecosystem_rate_limit() {
 fn a_timeout_leaves_quick_handlers_alone() {
     let app = hello().wrap(RequestTimeout::new(Duration::from_secs(9)).status(StatusCode::OK));
     assert_eq!(text(get(&app, &[])), "hi");
+}
+
+#[test]
+fn a_client_behind_a_trusted_proxy_is_the_one_that_counts() {
+    let proxies = TrustedProxies::networks("10.0.0.0/8").unwrap();
+    let limit = RateLimit::new(1, Duration::from_secs(3600));
+    let app = hello().trust_proxy(proxies).wrap(limit);
+    let table = [
+        ("10.0.0.1:1", "192.0.2.1", 200),
+        ("10.0.0.1:1", "192.0.2.2", 200),
+        ("10.0.0.2:1", "192.0.2.1", 429),
+        // Nobody believes this one.
+        ("192.0.2.2:1", "192.0.2.9", 429),
+    ];
+    for (peer, client, status) in table {
+        let (peer, headers) = (Peer::Tcp(peer.parse().unwrap()), [("X-Forwarded-For", client)]);
+        let response = send(&app, request_from(peer, "GET", "/", &headers, Body::empty()));
+        assert_eq!(response.status(), status, "{client} by {peer:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_json_for_whoever_prefers_it() {
+    let nobody = async |_: String| false;
+    let table = [
+        (hello().wrap(BearerAuth::new("realm", nobody)), "Unauthorized", 401),
+        (
+            hello().wrap(BasicAuth::new("realm", async |_: String, _: String| false)),
+            "Unauthorized",
+            401,
+        ),
+        (hello().wrap(BodyLimit::new(1)), "the body is longer than 1 bytes", 413),
+        (
+            hello().wrap(Decompression::new()),
+            "the body's Content-Encoding is not one of gzip, deflate and br",
+            415,
+        ),
+    ];
+    let headers = [("Accept", "application/json"), ("Content-Encoding", "lzma")];
+    for (app, error, status) in table {
+        let response = ask(&app, "PUT", &headers, "long");
+        assert_eq!(response.status(), status);
+        assert!(header(&response, "vary").contains("Accept"), "{response:?}");
+        let expected = serde_json::json!({ "status": status, "error": error });
+        assert_eq!(text(response).parse::<serde_json::Value>().unwrap(), expected);
+    }
 }

@@ -8,7 +8,9 @@ use futures_lite::stream;
 use serde_json::Value;
 
 use super::*;
+use crate::app::Answer;
 use crate::app::{AccessLog, LogWriter, SetRequestId};
+use crate::stats::Pulse;
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -47,7 +49,8 @@ fn logged(wrap: Wrap, requests: impl FnOnce(&App)) -> Vec<String> {
 
 fn at(method: &str, target: &str) -> Request {
     let headers = [("User-Agent", "a\"b"), ("Referer", "http://r"), ("X-Request-Id", "r-1")];
-    request(method, target, &headers, Body::empty(), Peer::Tcp("10.0.0.1:9".parse().unwrap()))
+    let peer = Peer::Tcp("10.0.0.1:9".parse().unwrap());
+    request_from(peer, method, target, &headers, Body::empty())
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn express_ecosystem_access_log() {
         assert_eq!(line["target"], target, "{line}");
         assert_eq!(line["status"].as_u64(), status, "{line}");
         assert_eq!(line["bytes"], bytes, "{line}");
-        assert_eq!(line["peer"], "10.0.0.1", "{line}");
+        assert_eq!(line["client"], "10.0.0.1", "{line}");
         assert_eq!(line["user_agent"], "a\"b", "{line}");
         assert_eq!(line["referer"], "http://r", "{line}");
         let id = status.map(|_| "r-1");

@@ -68,7 +68,7 @@ fn express_ecosystem_security_headers() {
         assert_eq!(list(&response, name), value, "{name}");
     }
     assert!(header(&response, "content-security-policy").contains("object-src 'none'"));
-    let missing = send(&app, request("GET", "/none", &[], Body::empty(), Peer::Unix));
+    let missing = send(&app, request("GET", "/none", &[], Body::empty()));
     assert_eq!(missing.status(), 404);
     assert_eq!(header(&missing, "x-content-type-options"), "nosniff", "answers without a handler");
 }
