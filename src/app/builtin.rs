@@ -30,6 +30,11 @@ impl Endpoint {
         Self(Kind::Handler(Rc::new(start)))
     }
 
+    /// Whether it answers for a directory itself.
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(self.0, Kind::Files(_, Part::Root))
+    }
+
     /// Answers by files: the root's index, or what the wildcard of the route names.
     pub(super) fn files(files: &Rc<Files>, part: Part) -> Self {
         Self(Kind::Files(Rc::clone(files), part))

@@ -302,8 +302,9 @@ impl Files {
             Miss::NotFound => StatusCode::NOT_FOUND,
             Miss::Forbidden => StatusCode::FORBIDDEN,
             Miss::Later | Miss::Failed(_) => {
-                let (root, path) = (self.root.path().display(), errand.target.path.display());
-                tracing::error!(error = %miss, "cannot read {root}/{path}");
+                let path = self.root.path().join(&errand.target.path);
+                // As a client may have written it: nothing that a terminal obeys.
+                tracing::error!(error = %miss, "cannot read {path:?}");
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
@@ -339,8 +340,12 @@ impl Codings {
 /// Sends the client to the same path with a slash behind it.
 fn to_directory(request: &Request) -> Response {
     let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // A path that began with two slashes would name a host.
-    let path = request.path().trim_start_matches('/');
+    if request.path().ends_with('/') {
+        // Nothing that could be added makes it another path.
+        return refuse(StatusCode::NOT_FOUND, request.headers());
+    }
+    // A path that began with two slashes would name a host, and browsers take `\\` for one.
+    let path = request.path().trim_start_matches(['/', '\\']);
     match HeaderValue::try_from(format!("/{path}/{query}")) {
         Ok(location) => {
             Response::empty(StatusCode::MOVED_PERMANENTLY).with_header(LOCATION, location)

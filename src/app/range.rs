@@ -23,6 +23,7 @@ pub(super) enum Selection {
 pub(super) fn select(header: &[u8], length: u64) -> Selection {
     let Some(set) = ranges_of_bytes(header) else { return Selection::Whole };
     let mut selected = Vec::new();
+    let mut asks_for_last = false;
     let mut asked = 0;
     for spec in set.split(',').map(|spec| spec.trim_matches([' ', '\t'])) {
         // 5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list elements".
@@ -31,6 +32,8 @@ pub(super) fn select(header: &[u8], length: u64) -> Selection {
         }
         let Some(range) = resolve(spec, length) else { return Selection::Whole };
         asked += 1;
+        asks_for_last |=
+            matches!(spec.split_once('-'), Some(("", last)) if number(last) != Some(0));
         if asked > RANGES_MAX {
             return Selection::Whole;
         }
@@ -38,6 +41,8 @@ pub(super) fn select(header: &[u8], length: u64) -> Selection {
     }
     match (asked, selected.len()) {
         (0, _) => Selection::Whole,
+        // 14.1.2: the last bytes of nothing are nothing, and that is satisfied.
+        (_, 0) if length == 0 && asks_for_last => Selection::Whole,
         (_, 0) => Selection::Unsatisfiable,
         (_, 1) => selected.pop().map_or(Selection::Whole, Selection::One),
         _ => Selection::Several(selected),
@@ -112,7 +117,8 @@ mod tests {
             ("bytes=0-", u64::MAX, One(0..u64::MAX)),
             // Nothing there.
             ("bytes=0-", 0, Unsatisfiable),
-            ("bytes=-1", 0, Unsatisfiable),
+            ("bytes=-1", 0, Whole),
+            ("bytes=-0", 0, Unsatisfiable),
             // Of another unit, malformed.
             ("BYTES=0-1", 10, One(0..2)),
             ("items=0-1", 10, Whole),

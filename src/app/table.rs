@@ -268,6 +268,12 @@ impl Table {
             let pattern = Pattern::under(&prefix.text, &slot.pattern)?;
             let hidden = slot.hidden.or(by_itself.then_some(0));
             let hidden = hidden.map(|hidden| hidden + prefix.names.len());
+            if &*slot.pattern == "/" && slot.endpoint.is_directory() {
+                // What is in a directory is named relative to its slash.
+                let directory = Pattern::parse(&format!("{}/", pattern.text))?;
+                let (endpoint, scope) = (slot.endpoint.clone(), Rc::clone(&slot.scope));
+                self.add_hiding(hidden, verb.clone(), &directory, endpoint, scope)?;
+            }
             self.add_hiding(hidden, verb, &pattern, slot.endpoint, slot.scope)?;
         }
         Ok(())

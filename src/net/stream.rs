@@ -186,6 +186,10 @@ impl Transport for Stream {
         Ok((taken.head + taken.pages) as u64)
     }
 
+    fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
     fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.driver.with(|core| core.poll_sent_off(self.key, cx))
     }

@@ -52,6 +52,9 @@ pub(crate) trait Transport {
     /// for room by [`poll_send`](Self::poll_send).
     fn send_pages(&mut self, output: &mut Output, pages: &mut Pages) -> io::Result<u64>;
 
+    /// Whether a send is under way.
+    fn is_sending(&self) -> bool;
+
     /// Waits until what was sent off is over, before anything else is sent, or the end.
     fn poll_sent_off(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 

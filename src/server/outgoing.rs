@@ -105,7 +105,7 @@ impl Dialogue {
     /// piece that is copied waits for it, as any other answer does.
     async fn send_pages(&mut self, line: &mut Line, body: &Body) -> Result<(), Cut> {
         let Some(mut pages) = body.as_pages().cloned() else { return Ok(()) };
-        if self.outbox.output.tail.is_some() {
+        if self.outbox.output.tail.is_some() || line.stream.is_sending() {
             self.flush(line).await.map_err(|_| Cut::Line)?;
         }
         loop {

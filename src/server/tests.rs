@@ -22,6 +22,7 @@ mod client;
 mod conditional;
 mod drain;
 mod events;
+mod file_order;
 mod files;
 mod hostile;
 mod layers;

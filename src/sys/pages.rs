@@ -8,6 +8,7 @@ use std::rc::Rc;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create, sendfile};
 use rustix::io::{Errno, ioctl_fionbio, pread};
 use rustix::net::{SendFlags, send};
+use rustix::process::{Resource, getrlimit};
 
 /// A part of a file that is in memory whole and never changes, so that no read of it waits.
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ impl Copied {
     /// # Errors
     /// The file is shorter than that, or cannot be read; or no memory is to be had.
     pub(crate) fn of(file: impl AsFd, length: u64) -> io::Result<Self> {
+        // What is beyond this limit would end the process, by SIGXFSZ.
+        if getrlimit(Resource::Fsize).current.is_some_and(|most| most < length) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = memfd_create("corelane-file", flags)?;
         let mut offset = 0;

@@ -104,9 +104,16 @@ impl Entry {
             Content::Open(file) => Source::Open(File::from(StdFile::from(file)), stamp.size),
         };
         let suffix = coding.map_or("", Coding::name);
-        let tag = format!("{}{suffix}", stamp.tag());
-        let etag = if settled { ETag::strong(tag) } else { ETag::weak(tag) };
-        let unmodified = unmodified(&etag, &stamp, options);
+        let etag = if settled {
+            ETag::strong(format!("{}{suffix}", stamp.tag()))
+        } else {
+            // Weak or not, two tags of one text are taken for the same version: what is settled has
+            // another.
+            ETag::weak(format!("{}{suffix}-u", stamp.tag()))
+        };
+        // RFC 9110, 8.8.2.1: no later than the answer.
+        let modified = stamp.modified().min(SystemTime::now());
+        let unmodified = unmodified(&etag, modified, options);
         let mut headers = unmodified.clone();
         headers.insert(CONTENT_TYPE, media_type(path));
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -114,7 +121,6 @@ impl Entry {
         if let Some(coding) = coding {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         }
-        let modified = stamp.modified();
         let (headers, unmodified) = (Rc::new(headers), Rc::new(unmodified));
         let checked = Cell::new(now);
         Self { stamp, coding, settled, checked, source, etag, modified, headers, unmodified }
@@ -123,7 +129,7 @@ impl Entry {
     /// How many bytes it keeps in memory; `None` if it is read as it is sent, and not kept.
     pub(super) fn weight(&self) -> Option<u64> {
         /// What is around the bytes of a file, roughly.
-        const OVERHEAD: u64 = 1024;
+        const OVERHEAD: u64 = 2560;
         match &self.source {
             Source::Small(bytes) => Some(OVERHEAD + bytes.len() as u64),
             // Whole pages, and a descriptor with its inode.
@@ -192,10 +198,10 @@ fn asks_for_more(name: &[u8]) -> bool {
     conditional || name.eq_ignore_ascii_case(b"range")
 }
 
-fn unmodified(etag: &ETag, stamp: &Stamp, options: &Options) -> HeaderMap {
+fn unmodified(etag: &ETag, modified: SystemTime, options: &Options) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ETAG, etag.to_value());
-    headers.insert(LAST_MODIFIED, last_modified(stamp.modified()));
+    headers.insert(LAST_MODIFIED, last_modified(modified));
     headers.insert(CACHE_CONTROL, options.cache_control());
     if options.precompressed {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));

@@ -24,6 +24,12 @@ pub(super) const PAGES_MAX: u64 = 2 * 1024 * 1024;
 /// The kernel's clock for files ticks so often that what is older than this has been changed by
 /// nobody since it was looked at.
 const SETTLED: Duration = Duration::from_secs(1);
+/// How often an opening is tried that something in the kernel has got in the way of: a rename
+/// anywhere on the machine while `..` was looked up, or a lease that is being broken.
+const TRIES_MAX: u32 = 200;
+/// So many of the tries follow at once; between the others it waits.
+const TRIES_AT_ONCE: u32 = 8;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 /// Whether there is time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +123,13 @@ impl Stamp {
             i128::from(seconds) * 1_000_000_000 + i128::from(fraction)
         };
         let (modified, changed) = (nanoseconds(self.modified), nanoseconds(self.changed));
-        format!("{:x}-{modified:x}-{:x}", self.size, changed - modified)
+        let Self { device, inode, size, .. } = self;
+        // Two files of one size may have been written within one tick of the clock.
+        format!(
+            "{size:x}-{modified:x}-{:x}-{:x}",
+            changed - modified,
+            device ^ inode.rotate_left(24)
+        )
     }
 
     /// Whether it is so old that another version would have another stamp.
@@ -151,8 +163,9 @@ pub(super) fn find(
         });
         match open(root, Path::new(&name), patience) {
             Ok((file, stamp)) => return Ok(Found { file, stamp, coding: Some(coding) }),
-            Err(Miss::NotFound | Miss::Directory) => {}
-            Err(miss) => return Err(miss),
+            Err(Miss::Later) => return Err(Miss::Later),
+            // A variant that is not to be had hides nothing.
+            Err(_) => {}
         }
     }
     match open(root, &target.path, patience) {
@@ -165,13 +178,26 @@ pub(super) fn find(
 /// Opens a regular file. Whatever its path goes through, symbolic links included, is below the
 /// root: the kernel sees to that.
 fn open(root: BorrowedFd<'_>, path: &Path, patience: Patience) -> Result<(OwnedFd, Stamp), Miss> {
-    // A pipe or a device that nobody writes to is opened all the same, and then refused.
+    // A pipe or a device that nobody writes to is opened all the same, and then refused. Who waits
+    // to write to such a pipe is let through, and sees it closed.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     if patience == Patience::None {
         resolve |= ResolveFlags::CACHED;
     }
-    let file = openat2(root, path, flags, Mode::empty(), resolve).map_err(|errno| match errno {
+    let mut tries = 0;
+    let opened = loop {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) if patience == Patience::Enough && tries < TRIES_MAX => {
+                tries += 1;
+                if tries > TRIES_AT_ONCE {
+                    std::thread::sleep(TRY_AGAIN_AFTER);
+                }
+            }
+            opened => break opened,
+        }
+    };
+    let file = opened.map_err(|errno| match errno {
         Errno::AGAIN if patience == Patience::None => Miss::Later,
         Errno::NOENT
         | Errno::NOTDIR
@@ -195,17 +221,35 @@ impl Found {
     /// Reads it, if it is small enough.
     pub(super) fn load(self, patience: Patience) -> Result<Loaded, Miss> {
         let Self { file, stamp, coding } = self;
+        let mut settled = stamp.is_settled();
         let content = if stamp.size <= SMALL_MAX {
-            Content::Small(read_small(file.as_fd(), stamp.size, patience)?)
+            let bytes = read_small(file.as_fd(), stamp.size, patience)?;
+            settled &= is_still(&file, stamp);
+            Content::Small(bytes)
         } else if stamp.size > PAGES_MAX {
             Content::Open(file)
         } else if patience == Patience::None {
             return Err(Miss::Later);
         } else {
-            Content::Pages(Copied::of(&file, stamp.size).map_err(Miss::Failed)?)
+            match Copied::of(&file, stamp.size) {
+                Ok(copied) => {
+                    settled &= is_still(&file, stamp);
+                    Content::Pages(copied)
+                }
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(Miss::Failed(error));
+                }
+                // Without memory for a copy it is read as it is sent.
+                Err(_) => Content::Open(file),
+            }
         };
-        Ok(Loaded { content, stamp, coding, settled: stamp.is_settled() })
+        Ok(Loaded { content, stamp, coding, settled })
     }
+}
+
+/// Whether a file is the version that it was: one that is written while it is read is a mixture.
+fn is_still(file: &OwnedFd, stamp: Stamp) -> bool {
+    fstat(file).is_ok_and(|stat| Stamp::of(&stat) == stamp)
 }
 
 /// All of a small file; less, if it has become shorter meanwhile.
