@@ -98,7 +98,8 @@ impl WebSocketUpgrade {
     }
 
     /// The largest message that is received, in bytes. A client that sends a larger one is told so
-    /// (1009), and is gone.
+    /// (1009), and is gone. The memory that its largest message has taken is kept until a WebSocket
+    /// ends.
     pub fn message_max(mut self, bytes: usize) -> Self {
         self.settings.message_max = bytes;
         self

@@ -26,6 +26,9 @@ const READ_BUFFER: usize = 4096;
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// So many messages may be received in a row before other tasks have their turn.
 const STREAK_MAX: u32 = 64;
+/// Pings that are answered before the answers are waited to go out: a client that sends pings and
+/// reads nothing is held up.
+const PONGS_MAX: u32 = 16;
 
 /// How a WebSocket is served.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,8 @@ struct Line {
     timer: Option<Sleep>,
     leave: Draining,
     streak: u32,
+    /// Pings that have been answered since something was last waited to go out.
+    pongs: u32,
     /// The [`WebSocket`] is gone; before that, who waits for it to go.
     dropped: Result<(), Option<Waker>>,
 }
@@ -130,6 +135,7 @@ impl Line {
             timer: None,
             leave: draining(),
             streak: 0,
+            pongs: 0,
             dropped: Err(None),
         }
     }
@@ -217,6 +223,10 @@ impl Line {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, WebSocketError>> {
         loop {
+            if self.pongs >= PONGS_MAX {
+                std::task::ready!(self.poll_flush(cx))?;
+                self.pongs = 0;
+            }
             let read = self.with(cx, |context, adapter| context.read(adapter));
             if would_block(&read) {
                 if self.unsent {
@@ -235,9 +245,13 @@ impl Line {
                 }
                 Ok(tungstenite::Message::Close(frame)) => {
                     self.closed = frame.map(Close::from);
+                    // The answer, at once: the handler may have much to do yet.
+                    let _on_its_way = self.poll_flush(cx)?;
                     return Poll::Ready(Ok(None));
                 }
+                Ok(tungstenite::Message::Ping(_)) if self.streak < STREAK_MAX => self.pongs += 1,
                 Ok(_) if self.streak >= STREAK_MAX => {
+                    self.pongs += 1;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -259,7 +273,7 @@ impl Line {
                 return Poll::Pending;
             }
             let silent = self.heard.elapsed();
-            if silent >= idle {
+            if silent >= idle && self.pinged {
                 return Poll::Ready(WebSocketError::TimedOut);
             }
             if silent >= idle / 2 && !std::mem::replace(&mut self.pinged, true) {
@@ -269,7 +283,8 @@ impl Line {
                 }
             }
             let next = if self.pinged { idle } else { idle / 2 };
-            self.timer = Some(sleep(next.saturating_sub(silent)));
+            let next = next.saturating_sub(silent);
+            self.timer = Some(sleep(if next.is_zero() { idle / 2 } else { next }));
         }
     }
 
@@ -334,24 +349,36 @@ impl WebSocket {
         poll_fn(|cx| self.0.borrow_mut().poll_recv(cx)).await
     }
 
-    /// Sends a message. When this returns it is on its way; if the one before it still is, it waits
-    /// for that, so that a client that does not read holds up who sends to it and nobody's memory
-    /// fills.
+    /// Sends a message. When this returns the kernel has it, so that a client that does not read
+    /// holds up who sends to it and nobody's memory fills.
+    ///
+    /// What the client says, a close and pings among it, is heard by [`recv`](Self::recv) alone, as
+    /// is its silence.
     ///
     /// # Errors
-    /// The WebSocket has been closed, or the client is gone: it has not read for
+    /// The WebSocket has been closed, the worker drains, or the client is gone: it has not read for
     /// `timeouts.write_idle`, for one.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), WebSocketError> {
         let mut message = Some(tungstenite::Message::from(message.into()));
         poll_fn(|cx| {
             let line = &mut *self.0.borrow_mut();
+            if line.state == State::Open && line.leave.poll(cx).is_ready() {
+                // Who only sends is told of the end here.
+                line.state = State::Over;
+                line.close(cx, CloseCode::Away, "the server goes away");
+                return Poll::Ready(Err(Fault::AlreadyClosed.into()));
+            }
             if line.unsent {
                 std::task::ready!(line.poll_flush(cx))?;
             }
-            match message.take() {
-                Some(message) => Poll::Ready(line.write(cx, message).map_err(Into::into)),
-                None => Poll::Ready(Ok(())),
+            if let Some(message) = message.take() {
+                line.write(cx, message)?;
             }
+            // What the kernel has no room for yet is waited for: nobody else would send it.
+            if line.unsent {
+                std::task::ready!(line.poll_flush(cx))?;
+            }
+            Poll::Ready(Ok(()))
         })
         .await
     }

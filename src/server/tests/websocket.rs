@@ -425,3 +425,100 @@ fn a_socket_may_outlive_its_handler_and_talk_to_others() {
         assert_eq!(close_of(member).0, 1000);
     }
 }
+
+/// A handler that sends, and then does something else for so long.
+fn sends_and_leaves(messages: &'static [usize]) -> Worker {
+    Worker::new(move || {
+        App::new().get("/", async move |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async move |mut socket: WebSocket| {
+                for length in messages {
+                    socket.send(vec![7; *length]).await.unwrap();
+                }
+                sleep(PATIENCE).await;
+            })
+        })
+    })
+}
+
+#[test]
+fn what_was_sent_is_on_its_way_whatever_the_handler_does_next() {
+    for messages in [&[1, 2][..], &[100_000]] {
+        let worker = sends_and_leaves(messages);
+        let mut stream = open(&worker, "/");
+        stream.set_read_timeout(Some(PATIENCE / 2)).unwrap();
+        for length in messages {
+            assert_eq!(next(&mut stream).unwrap().1.len(), *length, "{messages:?}");
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_pings_is_held_up_when_nobody_reads_the_answers() {
+    let worker = Worker::new(app);
+    let mut stream = open(&worker, "/echo");
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let pings = frame(PING, &[b'x'; 125]).repeat(8192);
+    // 64 MiB are more than all that the kernel keeps for a connection.
+    let held_up = (0..64).any(|_| stream.write_all(&pings).is_err());
+    assert!(held_up, "all of it was read, and its answers are in memory");
+}
+
+#[test]
+fn nobody_is_given_up_who_was_not_pinged() {
+    let worker = Worker::new(|| {
+        App::new().get("/", async |upgrade: WebSocketUpgrade| {
+            let upgrade = upgrade.idle_timeout(Duration::from_millis(200));
+            upgrade.on_upgrade(async |mut socket: WebSocket| {
+                let _first = socket.recv().await;
+                // Works for longer than anybody may be silent.
+                sleep(Duration::from_millis(300)).await;
+                echo(socket).await;
+            })
+        })
+    });
+    let mut stream = open(&worker, "/");
+    stream.write_all(&frame(TEXT, b"go")).unwrap();
+    assert_eq!(next(&mut stream).unwrap().0, PING, "a ping comes first");
+}
+
+#[test]
+fn who_only_sends_hears_of_the_drain() {
+    let mut worker = Worker::new(|| {
+        App::new().get("/", async |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async |mut socket: WebSocket| {
+                while socket.send("tick").await.is_ok() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            })
+        })
+    });
+    let mut stream = open(&worker, "/");
+    next(&mut stream);
+    let client = std::thread::spawn(move || {
+        loop {
+            let (first, payload) = next(&mut stream).unwrap();
+            if first == CLOSE {
+                stream.write_all(&frame(CLOSE, &payload)).unwrap();
+                return payload;
+            }
+        }
+    });
+    assert_eq!(worker.drain().cut, 0);
+    assert_eq!(client.join().unwrap()[..2], 1001_u16.to_be_bytes());
+}
+
+#[test]
+fn a_close_is_answered_at_once() {
+    let worker = Worker::new(|| {
+        App::new().get("/", async |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async |mut socket: WebSocket| {
+                while let Some(Ok(_)) = socket.recv().await {}
+                sleep(PATIENCE).await;
+            })
+        })
+    });
+    let mut stream = open(&worker, "/");
+    stream.set_read_timeout(Some(PATIENCE / 2)).unwrap();
+    stream.write_all(&closing(1000, "")).unwrap();
+    assert_eq!(next(&mut stream).unwrap().0, CLOSE);
+}
