@@ -1,6 +1,9 @@
 //! Forms with files.
 
-use std::pin::Pin;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,6 +20,8 @@ use crate::message::{Body, Request};
 const FIELDS_MAX: usize = 100;
 /// How long a field may be that is read into memory, in bytes, unless it is told otherwise.
 const IN_MEMORY_MAX: usize = 1024 * 1024;
+/// How much may come before the first field has begun. The parser keeps and searches all of it.
+const PREAMBLE_MAX: usize = 64 * 1024;
 
 /// A form with files, `multipart/form-data`, read field by field as it arrives.
 ///
@@ -49,6 +54,8 @@ pub struct Multipart {
     fields: usize,
     fields_max: usize,
     in_memory_max: usize,
+    /// How many bytes the parser may still read: few, until the first field has begun.
+    ahead: Rc<Cell<usize>>,
 }
 
 impl Multipart {
@@ -70,7 +77,19 @@ impl Multipart {
     /// # Errors
     /// What the answer should be, as the type says.
     pub async fn next_field(&mut self) -> Result<Option<Field>, Rejection> {
-        let Some(inner) = self.parser.next_field().await.map_err(refuse)? else { return Ok(None) };
+        let mut next = pin!(self.parser.next_field());
+        let ahead = &self.ahead;
+        let inner = poll_fn(|cx| match next.as_mut().poll(cx) {
+            // It has all that it may have, and that is not enough.
+            Poll::Pending if ahead.get() == 0 => {
+                let problem = format!("no field of the form begins within {PREAMBLE_MAX} bytes");
+                Poll::Ready(Err(too_large(problem)))
+            }
+            next => next.map_err(refuse),
+        });
+        let inner = inner.await?;
+        self.ahead.set(usize::MAX);
+        let Some(inner) = inner else { return Ok(None) };
         self.fields += 1;
         if self.fields > self.fields_max {
             return Err(too_large(format!("the form has more than {} fields", self.fields_max)));
@@ -150,22 +169,37 @@ impl FromRequest for Multipart {
         body::expect(&request, |media| media.is("multipart/form-data"), ADVICE)?;
         let content_type = request.header(CONTENT_TYPE.as_str()).unwrap_or_default();
         let boundary = multer::parse_boundary(content_type).map_err(refuse)?;
-        let pieces = Pieces(request.take_body());
+        let ahead = Rc::new(Cell::new(PREAMBLE_MAX));
+        let pieces = Pieces { body: request.take_body(), ahead: Rc::clone(&ahead) };
         // The parser asks for a stream that could move to another thread. A body cannot, and no
         // request ever leaves its core: the wrapper panics if one did.
         let parser = multer::Multipart::new(SendWrapper::new(pieces), boundary);
-        Ok(Self { parser, fields: 0, fields_max: FIELDS_MAX, in_memory_max: IN_MEMORY_MAX })
+        let (fields_max, in_memory_max) = (FIELDS_MAX, IN_MEMORY_MAX);
+        Ok(Self { parser, fields: 0, fields_max, in_memory_max, ahead })
     }
 }
 
 /// A body as a stream.
-struct Pieces(Body);
+struct Pieces {
+    body: Body,
+    ahead: Rc<Cell<usize>>,
+}
 
 impl Stream for Pieces {
     type Item = std::io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_chunk(cx)
+        if self.ahead.get() == 0 {
+            // Who reads on finds out.
+            return Poll::Pending;
+        }
+        let polled = self.body.poll_chunk(cx);
+        if let Poll::Ready(Some(Ok(piece))) = &polled
+            && self.ahead.get() != usize::MAX
+        {
+            self.ahead.set(self.ahead.get().saturating_sub(piece.len()));
+        }
+        polled
     }
 }
 
@@ -221,6 +255,21 @@ mod tests {
                 Ok::<_, Rejection>(fields.to_string())
             })
             .post("/option", async |form: Option<Multipart>| form.is_some().to_string())
+    }
+
+    /// What comes before the first field is kept by the parser, and looked through again and again.
+    #[test]
+    fn what_comes_before_the_first_field_is_bounded() {
+        let preamble = "x".repeat(PREAMBLE_MAX + 1);
+        for endless in [preamble.clone(), format!("--X\r\nA: {preamble}")] {
+            let pieces: Vec<_> =
+                endless.into_bytes().chunks(1000).map(Bytes::copy_from_slice).collect();
+            let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
+            let body = Body::stream(stream::iter(pieces));
+            let (status, text) = ask("/", &[("content-type", KIND)], body);
+            assert_eq!(status, 413, "{text}");
+            assert!(text.contains("within 65536 bytes"), "{text}");
+        }
     }
 
     fn ask(path: &str, headers: &[(&str, &str)], body: Body) -> (u16, String) {

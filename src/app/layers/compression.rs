@@ -12,7 +12,7 @@ use super::encoder::{Compressed, GZIP_LEVEL};
 use super::field::{tokens, vary};
 use crate::app::coding::Coding;
 use crate::app::middleware::{Middleware, Next};
-use crate::message::{Body, Request, Response};
+use crate::message::{Body, Headers, Request, Response};
 
 /// Smaller bodies fit into one packet either way.
 const SIZE_MIN: u64 = 1024;
@@ -99,7 +99,16 @@ impl Middleware for Compression {
     async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
         let coding = Coding::acceptable(request.headers()).next();
         let connects = *request.method() == Method::CONNECT;
+        let weakly = names_weakly(request.headers());
         let mut response = next.run(request).await;
+        if response.status() == StatusCode::NOT_MODIFIED && !connects {
+            // RFC 9110, 15.4.5: what the 200 would have had, as the client has it.
+            vary(response.headers_mut(), "Accept-Encoding");
+            if coding.is_some() && weakly {
+                weaken(response.headers_mut());
+            }
+            return response;
+        }
         if connects || !self.suits(&response) {
             return response;
         }
@@ -114,6 +123,11 @@ impl Middleware for Compression {
         *response.body_mut() = Body::stream(Compressed::new(body, coding, self.gzip_level));
         response
     }
+}
+
+/// Whether the client asks by a weak tag, as it has of what was compressed.
+fn names_weakly(headers: Headers<'_>) -> bool {
+    headers.all("if-none-match").any(|value| value.trim_ascii_start().starts_with(b"W/"))
 }
 
 fn forbids(headers: &HeaderMap) -> bool {

@@ -214,7 +214,9 @@ impl Middleware for Cors {
             // Also without `Origin`: a cache must not hand that answer to a script.
             vary(response.headers_mut(), "Origin");
         }
-        if let Some(origin) = allowed {
+        // With `*` also without `Origin`: a cache would hand that answer to a script.
+        let any = matches!(self.origins, Origins::Any).then_some(HeaderValue::from_static("*"));
+        if let Some(origin) = allowed.or(any) {
             self.grant(response.headers_mut(), origin);
             if let Some(names) = &self.exposed {
                 let headers = response.headers_mut();

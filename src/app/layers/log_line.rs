@@ -114,7 +114,23 @@ fn json(line: &mut Vec<u8>, asked: &Asked, answered: &Answered, now: SystemTime)
         user_agent: lossy(asked.user_agent.as_ref()),
         request_id: lossy(answered.request_id.as_ref()),
     };
-    serde_json::to_writer(line, &line_of_json).expect("invariant: text and numbers, into memory");
+    let text = serde_json::to_string(&line_of_json);
+    let text = text.expect("invariant: text and numbers, into memory");
+    for char in text.chars() {
+        // JSON allows them as they are, and terminals obey them.
+        if steers(char) {
+            line.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes());
+        } else {
+            line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+/// Whether a terminal does something else with it than to show it: further controls, and what
+/// changes the direction of writing.
+fn steers(char: char) -> bool {
+    matches!(char, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}')
 }
 
 fn common(line: &mut Vec<u8>, asked: &Asked, answered: &Answered, now: SystemTime) {
@@ -192,6 +208,16 @@ mod tests {
             version: "HTTP/1.1".to_owned(),
             referer: None,
             user_agent: Some(b"evil\"\\\r\n\x1b[31m\xff".to_vec()),
+        }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_not_written_as_it_is() {
+        for char in ['\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}'] {
+            assert!(steers(char), "{char:?}");
+        }
+        for char in ['a', '\u{e4}', '\u{20ac}', '\u{1f600}'] {
+            assert!(!steers(char), "{char:?}");
         }
     }
 

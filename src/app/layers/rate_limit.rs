@@ -139,8 +139,8 @@ impl Buckets {
             self.turn(now);
         }
         let known = self.recent.get(&client).or_else(|| self.older.get(&client));
-        let full_at = known.map_or(now, |known| now.max(*known)) + self.interval;
-        let wait = full_at.saturating_sub(now + self.capacity);
+        let full_at = known.map_or(now, |known| now.max(*known)).saturating_add(self.interval);
+        let wait = full_at.saturating_sub(now.saturating_add(self.capacity));
         if !wait.is_zero() {
             return Err(wait);
         }
@@ -184,6 +184,12 @@ mod tests {
             assert_eq!(taken, expected, "at {at} ms");
         }
         assert_eq!(buckets.take(client(2), Duration::from_secs(9)), Ok(()), "another client");
+    }
+
+    #[test]
+    fn an_endless_time_is_no_mistake() {
+        let mut buckets = Buckets::new(Duration::MAX, u32::MAX, 10);
+        assert_eq!(buckets.take(client(1), Duration::from_secs(1)), Ok(()));
     }
 
     #[test]

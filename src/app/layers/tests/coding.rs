@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::app::{Compression, Decompression, Json};
+use crate::app::{Compression, Decompression, ETag, Json};
 
 fn long() -> String {
     let numbers = (0..50_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_string());
@@ -99,7 +99,9 @@ fn compresses_only_what_gains_by_it() {
         let response = get(&app, &[("Accept-Encoding", "gzip")]);
         let line = format!("{name}: {value}, {media_type}, {status}, {length} bytes");
         assert_eq!(response.body().size().is_none(), compressed, "{line}");
-        assert_eq!(header(&response, "vary") == "Accept-Encoding", compressed, "{line}");
+        // A 304 says what the 200 would have said.
+        let varies = compressed || status == 304;
+        assert_eq!(header(&response, "vary") == "Accept-Encoding", varies, "{line}");
     }
 }
 
@@ -304,4 +306,25 @@ fn a_damaged_body_is_the_clients_mistake() {
             }
         }
     }
+}
+
+#[test]
+fn a_304_has_the_tag_that_the_client_has() {
+    let handler = async |request: Request| {
+        let (tag, fits) = (ETag::strong("7"), request.header("if-none-match").is_some());
+        let status = if fits { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+        let body = if fits { String::new() } else { "x".repeat(2000) };
+        Response::new(body)
+            .with_status(status)
+            .with_content_type(HeaderValue::from_static("text/plain"))
+            .with_header(http::header::ETAG, tag.to_value())
+    };
+    let app = App::new().get("/", handler).wrap(Compression::new());
+    let first = get(&app, &[("Accept-Encoding", "gzip")]);
+    let tag = header(&first, "etag").to_owned();
+    assert_eq!(tag, r#"W/"7""#);
+    let again = get(&app, &[("Accept-Encoding", "gzip"), ("If-None-Match", &tag)]);
+    assert_eq!((again.status(), header(&again, "etag")), (StatusCode::NOT_MODIFIED, &*tag));
+    let plain = get(&app, &[("If-None-Match", r#""7""#)]);
+    assert_eq!(header(&plain, "etag"), r#""7""#);
 }

@@ -39,8 +39,9 @@ fn express_ecosystem_cors() {
         (list(), "GET", vec![("Origin", "null")], 200, ["null", "true", "", "Origin"]),
         (list(), "GET", vec![("Origin", "https://a.example.evil")], 200, ["", "", "", "Origin"]),
         (any(), "GET", vec![a], 200, ["*", "", "x-a, x-b", ""]),
+        (any(), "GET", vec![], 200, ["*", "", "x-a, x-b", ""]),
         (any(), "OPTIONS", vec![a], 200, ["*", "", "x-a, x-b", ""]),
-        (any(), "OPTIONS", vec![ASK], 200, ["", "", "", ""]),
+        (any(), "OPTIONS", vec![ASK], 200, ["*", "", "x-a, x-b", ""]),
         (if_b(), "PUT", vec![b], 200, ["https://b.example", "", "", "Origin"]),
         (if_b(), "PUT", vec![a], 200, ["", "", "", "Origin"]),
     ];
