@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "control",
         ],
     ),
-    ("testing", &["rt", "message", "h1", "app", "server", "cluster"]),
+    ("testing", &["sys", "rt", "message", "h1", "app", "server", "cluster"]),
     ("config", &["restart", "app", "server", "cluster", "control", "service"]),
     ("manager", &["sys", "stats", "rt", "restart", "net", "message", "app", "server", "control"]),
     ("loadgen", &["sys", "stats", "rt", "net", "message", "h1"]),

@@ -81,10 +81,10 @@ impl App {
         self
     }
 
-    /// Does something on the worker's core when its last connection has ended: writes down what is
-    /// in memory. Together the hooks have what is left of `timeouts.drain`, at least one second;
-    /// one that fails says so to `tracing`. A worker that panics, and a process that is killed,
-    /// runs none.
+    /// Does something on the worker's core when its last connection has ended, or `timeouts.drain`
+    /// is over: writes down what is in memory. Together the hooks have what is left of that time,
+    /// at least one second; one that fails, or panics, says so to `tracing`, and the others are
+    /// run all the same. A worker that panics, and a process that is killed, runs none.
     ///
     /// ```
     /// use corelane::App;
@@ -108,7 +108,7 @@ impl App {
 
     /// Runs the hooks for the end.
     pub(crate) async fn stop(&self) -> Result<(), String> {
-        self.stop.run().await
+        self.stop.run_all().await
     }
 
     /// Has a message read.

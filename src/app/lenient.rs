@@ -46,7 +46,10 @@ impl Lenience {
         }
         let toggled = match path.strip_suffix('/') {
             _ if self.slash == TrailingSlash::Strict => return Lenient::Nothing(request),
-            None | Some("") => format!("{path}/"),
+            // There is nothing to be left out, and nothing to be added to.
+            Some("") => return Lenient::Nothing(request),
+            None if path.is_empty() => return Lenient::Nothing(request),
+            None => format!("{path}/"),
             Some(shorter) => shorter.to_owned(),
         };
         let Some((route, values)) = table.find(&toggled).or_else(|| self.fold(table, &toggled))
@@ -72,8 +75,8 @@ impl Lenience {
 }
 
 fn redirect(path: &str, query: Option<&str>) -> Option<Response> {
-    // Two slashes would name a host.
-    if path.starts_with("//") {
+    // Two slashes would name a host, and browsers take a backslash for a slash.
+    if path.starts_with("//") || path.starts_with("/\\") {
         return None;
     }
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();

@@ -15,7 +15,7 @@ use super::listen::Listeners;
 use super::metrics::export;
 use super::placement::Placement;
 use super::roster::Roster;
-use super::supervisor::{Observers, Renewal, Start, Supervisor};
+use super::supervisor::{News, Observers, Renewal, Start, Supervisor};
 use super::worker::Plan;
 use super::{Address, AddressError, Instances};
 use crate::app::App;
@@ -28,6 +28,11 @@ use crate::sys::uring;
 const STALL_MIN: Duration = Duration::from_millis(1);
 /// Longer than anybody waits. What is longer counts as this, lest the clock overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Ends a cluster, from any thread.
+pub(crate) type Ender = Box<dyn Fn() + Send>;
+/// Takes one.
+type Begun = Box<dyn FnOnce(Ender) + Send>;
 
 /// One pinned worker per CPU, each with its own listening sockets and its own [`App`], and a
 /// supervisor that restarts those that panic.
@@ -69,6 +74,7 @@ pub struct Cluster {
     restart: Restart,
     metrics: Option<Address>,
     observers: Observers,
+    begun: Option<Begun>,
 }
 
 impl Cluster {
@@ -98,6 +104,7 @@ impl Cluster {
             restart: Restart::default(),
             metrics: None,
             observers: Vec::new(),
+            begun: None,
         }
     }
 
@@ -273,6 +280,12 @@ impl Cluster {
         self
     }
 
+    /// Gives what ends the cluster to `begun`, before it has started: that may take for ever.
+    pub(crate) fn on_begun(mut self, begun: impl FnOnce(Ender) + Send + 'static) -> Self {
+        self.begun = Some(Box::new(begun));
+        self
+    }
+
     /// Its name.
     pub(crate) fn called(&self) -> &str {
         &self.name
@@ -354,6 +367,10 @@ impl Cluster {
             .map_err(|source| StartError::System { what: "start the supervisor", source })?;
         // Dropped with an error, it waits for the supervisor's end.
         let supervisor = Some(supervisor);
+        if let Some(begun) = self.begun {
+            let news = news.clone();
+            begun(Box::new(move || drop(news.send(News::Drain))));
+        }
         let handle = ClusterHandle { roster, news, supervisor };
         match readiness.recv() {
             Ok(Ok(())) => Ok(handle),

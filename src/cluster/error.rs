@@ -55,6 +55,9 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// It was told to end before every worker had listened.
+    #[error("told to end before it had started")]
+    Drained,
     /// A worker ended before every worker had listened.
     #[error("worker {worker} did not start: {reason}")]
     Worker {

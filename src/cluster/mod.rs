@@ -38,6 +38,7 @@ mod workers;
 
 pub use address::{Address, AddressError};
 pub use builder::Cluster;
+pub(crate) use builder::Ender;
 pub use error::{ChangeError, StartError, SupervisorPanic};
 pub use event::{Event, ExitReason, Failure, Message, Stall, Stopped};
 pub use handle::ClusterHandle;

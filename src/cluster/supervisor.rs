@@ -426,12 +426,14 @@ impl Supervisor {
         // `listeners` removes its Unix paths before anybody hears of the end.
         drop(std::mem::take(&mut self.listeners));
         drop(self.exporter.take());
-        match unstarted {
-            Some((worker, reason)) => {
-                drop(self.ready.send(Err(StartError::Worker { worker, reason })));
-            }
-            None => self.announce(&Event::Stopped(stopped.clone())),
-        }
+        let failed = if let Some((worker, reason)) = unstarted {
+            StartError::Worker { worker, reason }
+        } else {
+            self.announce(&Event::Stopped(stopped.clone()));
+            StartError::Drained
+        };
+        // Who still waits for the start waits in vain.
+        let _started = self.ready.send(Err(failed));
         stopped
     }
 }

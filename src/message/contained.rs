@@ -14,6 +14,11 @@ impl<T> Contained<T> {
     }
 
     /// The value.
+    pub(crate) fn get(&self) -> &T {
+        self.0.as_ref().expect("invariant: taken out by who consumes it only")
+    }
+
+    /// The value.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.0.as_mut().expect("invariant: taken out by who consumes it only")
     }

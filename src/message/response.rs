@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, header};
 
+use super::contained::Contained;
 use super::{Body, Handover, Upgraded};
 
 /// An answer. The server adds `Date`, the framing headers and, when it closes, `Connection`.
@@ -30,7 +31,7 @@ pub struct Response {
     body: Body,
     handover: Option<Handover>,
     /// The error that the answer came of, for those who observe errors.
-    cause: Option<Box<Rc<dyn Error>>>,
+    cause: Option<Box<Contained<Rc<dyn Error>>>>,
 }
 
 /// The headers of an answer: its own, or those of a prepared answer that many requests share.
@@ -177,13 +178,14 @@ impl Response {
     /// Keeps the error that the answer came of.
     #[must_use]
     pub(crate) fn with_cause(mut self, cause: Option<Rc<dyn Error>>) -> Self {
-        self.cause = cause.map(Box::new);
+        // Whatever becomes of it: where it is dropped, nobody else's request must suffer from it.
+        self.cause = cause.map(|cause| Box::new(Contained::new(cause)));
         self
     }
 
     /// The error that the answer came of.
     pub(crate) fn cause(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_ref().map(|cause| &***cause)
+        self.cause.as_ref().map(|cause| &**cause.get())
     }
 
     /// Whether the connection is to be upgraded.

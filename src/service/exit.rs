@@ -80,6 +80,9 @@ impl From<Failure> for Exit {
 
 impl From<StartError> for Exit {
     fn from(error: StartError) -> Self {
+        if matches!(error, StartError::Drained) {
+            return Self { code: DONE, error: None };
+        }
         let code = match error {
             StartError::Address(_) | StartError::NoAddress | StartError::Placement(_) => USAGE,
             _ => FAILED,

@@ -1,11 +1,12 @@
 //! The clusters of a program, which may become others while it runs.
 
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Exit;
 use super::announce::{Announcer, say};
 use super::run::Notice;
-use crate::cluster::{Cluster, ClusterHandle, Event, StartError};
+use crate::cluster::{Cluster, ClusterHandle, Ender, Event, StartError};
 
 /// What says which clusters a program is to have.
 pub(crate) trait Configuration {
@@ -38,6 +39,29 @@ pub(super) struct Program {
     several: bool,
     serving: usize,
     ending: bool,
+    starting: Arc<Starting>,
+}
+
+/// Clusters that may not have started yet, and are to end all the same if the program is told to.
+#[derive(Default)]
+pub(super) struct Starting(Mutex<(bool, Vec<Ender>)>);
+
+impl Starting {
+    /// A cluster has begun to start.
+    fn begun(&self, ender: Ender) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 {
+            ender();
+        }
+        known.1.push(ender);
+    }
+
+    /// None of them need start any more.
+    pub(super) fn end(&self) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.0 = true;
+        known.1.iter().for_each(|ender| ender());
+    }
 }
 
 /// Why a program has not become what its configuration says.
@@ -85,10 +109,12 @@ impl Program {
         clusters: Vec<Cluster>,
         configuration: Option<Box<dyn Configuration>>,
         notices: Sender<Notice>,
+        starting: Arc<Starting>,
     ) -> Result<Self, StartError> {
         let (several, apps) = (clusters.len() > 1, Vec::new());
+        let (started, serving, ending) = (0, 0, false);
         let mut program =
-            Self { configuration, notices, apps, started: 0, several, serving: 0, ending: false };
+            Self { configuration, notices, apps, started, several, serving, ending, starting };
         for cluster in clusters {
             let app = program.spawn(cluster)?;
             program.admit(app);
@@ -107,7 +133,10 @@ impl Program {
             }
             reporter.report(event);
         });
-        Ok(App { number, name, handle: told.spawn()?, dismissed: false })
+        let starting = Arc::clone(&self.starting);
+        let told = told.on_begun(move |ender| starting.begun(ender));
+        let handle = told.spawn()?;
+        Ok(App { number, name, handle, dismissed: false })
     }
 
     fn admit(&mut self, app: App) {

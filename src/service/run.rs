@@ -1,5 +1,6 @@
 //! From clusters to a process that serves until it is told to stop.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use super::Exit;
 use super::announce::say;
 use super::manager::Manager;
-use super::program::{Configuration, Program};
+use super::program::{Configuration, Program, Starting};
 use super::status::Status;
 use crate::cluster::{self, Cluster, Event};
 use crate::sys::heap;
@@ -77,17 +78,18 @@ pub(crate) fn run_all(
     };
     let closer = signals.closer();
     let (notices, inbox) = mpsc::channel();
+    let starting = Arc::<Starting>::default();
     let watch = {
-        let notices = notices.clone();
+        let (notices, watching) = (notices.clone(), Arc::clone(&starting));
         thread::Builder::new()
             .name("corelane-signal".to_owned())
-            .spawn(move || watch(signals, &notices))
+            .spawn(move || watch(signals, &notices, &watching))
     };
     let watch = match watch {
         Ok(watch) => watch,
         Err(error) => return Exit::failed(&format!("cannot start a thread: {error}")),
     };
-    let exit = match Program::start(clusters, configuration, notices) {
+    let exit = match Program::start(clusters, configuration, notices, starting) {
         Ok(program) => supervise(program, &inbox),
         Err(error) => error.into(),
     };
@@ -98,7 +100,7 @@ pub(crate) fn run_all(
 }
 
 /// Passes signals on; ends the process at the second one that asks for an end.
-fn watch(mut signals: Signals, notices: &Sender<Notice>) {
+fn watch(mut signals: Signals, notices: &Sender<Notice>, starting: &Starting) {
     let mut ending = false;
     while let Some(signal) = signals.wait() {
         if matches!(signal, Signal::Terminate | Signal::Interrupt) {
@@ -107,6 +109,8 @@ fn watch(mut signals: Signals, notices: &Sender<Notice>) {
                 std::process::exit(SIGNAL_BASE + signal.number());
             }
             ending = true;
+            // Who still starts reads no notices.
+            starting.end();
         }
         if notices.send(Notice::Signal(signal)).is_err() {
             return;

@@ -3,6 +3,7 @@
 use super::{TestRequest, TestResponse};
 use crate::app::App;
 use crate::rt::{self, Options};
+use crate::sys::limits::Limits;
 
 /// Runs a future as a worker would, on this thread, until it is done: it may sleep, spawn tasks,
 /// read files and do blocking work.
@@ -20,6 +21,8 @@ pub fn block_on<F: Future + 'static>(future: F) -> F::Output
 where
     F::Output: 'static,
 {
+    // Each executor leaves a descriptor behind, and a test may call often.
+    Limits::raise();
     match rt::run(&Options::new("test"), move || future) {
         Ok(output) => output,
         Err(end) => panic!("{end}"),

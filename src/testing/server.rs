@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,6 +16,8 @@ use crate::server::Timeouts;
 
 /// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How much is read at once.
+const READ_BYTES: usize = 64 * 1024;
 
 /// An app that is served on a free port of this machine, until this is dropped.
 ///
@@ -116,12 +118,26 @@ impl TestServer {
         let asked = AskedMethod::of(request.method());
         // Who is refused before it has sent all is answered all the same.
         let sent = stream.write_all(&request.encode(&self.address.to_string()));
-        let mut received = Vec::new();
-        match stream.read_to_end(&mut received) {
+        let (mut received, until) = (Vec::new(), Instant::now() + PATIENCE);
+        match read_until(&mut stream, &mut received, until) {
             Err(error) if received.is_empty() => Err(sent.err().unwrap_or(error)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
             _ => read(&received, asked),
         }
     }
+}
+
+/// Reads to the end, if that comes in time: a stream may have none.
+fn read_until(stream: &mut TcpStream, into: &mut Vec<u8>, until: Instant) -> io::Result<()> {
+    let mut piece = vec![0; READ_BYTES];
+    while Instant::now() < until {
+        match stream.read(&mut piece)? {
+            0 => return Ok(()),
+            length => into.extend_from_slice(&piece[..length]),
+        }
+    }
+    let problem = format!("it has no end after {PATIENCE:?}, only {} bytes", into.len());
+    Err(io::Error::new(io::ErrorKind::TimedOut, problem))
 }
 
 /// Reads an answer that is all there is.

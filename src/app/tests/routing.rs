@@ -269,3 +269,21 @@ fn express_async_handlers() {
     });
     check(&app, &[("GET", "/", 500, "500 Internal Server Error")]);
 }
+
+#[test]
+fn a_slash_more_or_less_leads_nowhere_else() {
+    let lenient = |policy| {
+        App::new()
+            .get("/:a/:b", async || "two")
+            .get("/*rest", async || "rest")
+            .trailing_slash(policy)
+    };
+    let ask = |app: &App, path: &str| answer(app, request("GET", path, &[], Body::empty()));
+    for path in ["/", ""] {
+        assert_eq!(ask(&lenient(TrailingSlash::Ignore), path).status(), 404, "{path:?}");
+    }
+    let page = App::new().get("/:page", async || "page").trailing_slash(TrailingSlash::Redirect);
+    assert_eq!(ask(&page, "/a/").headers()["location"], "/a");
+    let away = ask(&page, "/\\evil.example/");
+    assert_eq!((away.status().as_u16(), away.headers().get("location")), (404, None));
+}

@@ -289,3 +289,14 @@ fn fetch(address: SocketAddr, path: &str) -> String {
     let _end = stream.read_to_string(&mut answer);
     answer
 }
+
+#[test]
+fn a_start_that_takes_for_ever_can_be_ended() {
+    let (begun, ender) = mpsc::channel();
+    let app = || App::new().on_start(async || std::future::pending::<()>().await);
+    let cluster = Cluster::new(app).listen("127.0.0.1:0").instances(1);
+    let cluster = cluster.on_begun(move |ender| begun.send(ender).unwrap());
+    let starting = std::thread::spawn(move || cluster.spawn().map(drop));
+    ender.recv().unwrap()();
+    assert!(matches!(starting.join().unwrap(), Err(StartError::Drained)));
+}
