@@ -10,6 +10,8 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,6 +117,45 @@ pub(crate) enum InheritError {
 pub(crate) fn take() -> Result<Vec<Passed>, InheritError> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     take_once(&TAKEN, |name| env::var_os(name), process::id())
+}
+
+/// Has a descriptor stay open when this process becomes another program; returns its number.
+#[cfg(feature = "cli")]
+pub(crate) fn keep(descriptor: impl AsFd) -> io::Result<RawFd> {
+    let descriptor = descriptor.as_fd();
+    rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
+    Ok(descriptor.as_raw_fd())
+}
+
+/// Takes a descriptor that the program which this process was before has [kept](keep) open under
+/// this number. Each number may be taken once.
+#[cfg(feature = "cli")]
+pub(crate) fn take_kept(number: RawFd) -> io::Result<OwnedFd> {
+    static TAKEN: std::sync::Mutex<Vec<RawFd>> = std::sync::Mutex::new(Vec::new());
+    let mut taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if number < FIRST || taken.contains(&number) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: a plain system call; of a number that is not open the kernel says so.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    taken.push(number);
+    // SAFETY: it is open, as the call above has shown, and has been since before this program
+    // began: whoever it was before kept it for this, and nobody here has taken it yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Takes the socket at which a manager asks, which was passed under this number.
+///
+/// Only the first call does.
+pub(crate) fn take_control(number: RawFd) -> Result<OwnedFd, InheritError> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let label = Label { number, name: Some("the control socket".to_owned()) };
+    if number < FIRST || TAKEN.swap(true, Ordering::SeqCst) {
+        return Err(InheritError::NotOpen { label });
+    }
+    adopt(label).map(|passed| passed.socket)
 }
 
 fn take_once(

@@ -2,16 +2,27 @@
 //! probe, signals, who holds a listening socket, and what a service manager passes and wants to
 //! hear. This room knows nothing of HTTP and uses no other room.
 
+#[cfg(feature = "cli")]
+pub(crate) mod child;
 pub(crate) mod cpu;
 pub(crate) mod heap;
+#[cfg(feature = "cli")]
+pub(crate) mod hearing;
 pub(crate) mod inherit;
 pub(crate) mod limits;
 pub(crate) mod membarrier;
 pub(crate) mod notify;
 pub(crate) mod pages;
 pub(crate) mod process;
+pub(crate) mod rights;
 pub(crate) mod signal;
+#[cfg(feature = "cli")]
+pub(crate) mod spawn;
+#[cfg(feature = "cli")]
+pub(crate) mod stat;
 pub(crate) mod thread;
 pub(crate) mod uring;
 #[cfg(feature = "cli")]
 pub(crate) mod usage;
+#[cfg(feature = "cli")]
+pub(crate) mod user;

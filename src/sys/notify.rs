@@ -36,6 +36,8 @@ pub(crate) enum State<'text> {
     Status(&'text str),
     /// This process is the one to watch.
     MainPid,
+    /// Something that only some managers know.
+    Other(&'text str),
 }
 
 impl State<'_> {
@@ -47,6 +49,7 @@ impl State<'_> {
             Self::Watchdog => "WATCHDOG=1".to_owned(),
             Self::Status(text) => format!("STATUS={}", one_line(text)),
             Self::MainPid => format!("MAINPID={}", process::id()),
+            Self::Other(text) => one_line(text),
         };
         message.push_str(&line);
         message.push('\n');

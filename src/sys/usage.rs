@@ -1,25 +1,17 @@
 //! What a process and those that it has started use: CPU time and memory.
-#![expect(unsafe_code, reason = "rustix does not read another process's clock")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-use rustix::param::clock_ticks_per_second;
+use super::stat::{Member, Stat, cpu_clock, ticks};
 
 /// A process and its descendants, as far as they have been seen.
 #[derive(Clone, Debug)]
 pub(crate) struct ProcessTree {
     root: Member,
     members: Vec<Member>,
-}
-
-/// A process. Its number may become another's, but not with the same time of birth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Member {
-    pid: u32,
-    born: u64,
 }
 
 /// The CPU time of each process of a tree, from its birth on.
@@ -32,17 +24,6 @@ struct Spent {
     own: Duration,
     /// By its children that have ended and that it has waited for, and by theirs.
     reaped: Duration,
-}
-
-/// What the kernel says of a process in its `stat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stat {
-    member: Member,
-    parent: u32,
-    /// In clock ticks.
-    reaped: u64,
-    /// It has ended, and nobody has waited for it.
-    zombie: bool,
 }
 
 impl ProcessTree {
@@ -133,48 +114,6 @@ impl CpuTimes {
         });
         now.saturating_sub(before).max(own.sum())
     }
-}
-
-impl Stat {
-    fn of(pid: u32) -> Option<Self> {
-        Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    fn parse(pid: u32, text: &str) -> Option<Self> {
-        // "pid (name) state parent ...": the name may hold spaces and parentheses.
-        let (_, after_name) = text.rsplit_once(')')?;
-        let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-        // They are numbered from 1 in proc_pid_stat(5), and the state is the third.
-        let number = |at: usize| fields.get(at - 3)?.parse::<u64>().ok();
-        Some(Self {
-            member: Member { pid, born: number(22)? },
-            parent: u32::try_from(number(4)?).ok()?,
-            reaped: number(16)? + number(17)?,
-            zombie: matches!(*fields.first()?, "Z" | "X"),
-        })
-    }
-}
-
-fn ticks(count: u64) -> Duration {
-    Duration::from_nanos(count.saturating_mul(1_000_000_000 / clock_ticks_per_second().max(1)))
-}
-
-/// The time that all threads of a process have spent on a CPU, to the nanosecond.
-fn cpu_clock(pid: u32) -> io::Result<Duration> {
-    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::NotFound)?;
-    let mut clock = 0;
-    // SAFETY: the clock's number is written into it during the call.
-    let error = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
-    if error != 0 {
-        return Err(io::Error::from_raw_os_error(error));
-    }
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the time is written into it during the call.
-    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Ok(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -300,16 +239,5 @@ mod tests {
         let error = ProcessTree::of(shell.0.id()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert_eq!(ProcessTree::of(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
-    }
-
-    #[test]
-    fn reads_a_stat_whatever_the_name() {
-        let text = "7 (a) b) S 3 1 1 0 -1 4194560 1 2 3 4 50 60 70 80 20 0 1 0 9000 1 1";
-        let member = Member { pid: 7, born: 9000 };
-        let expected = Stat { member, parent: 3, reaped: 150, zombie: false };
-        assert_eq!(Stat::parse(7, text), Some(expected));
-        for text in ["", "7 (a", "7 (a) S 1"] {
-            assert_eq!(Stat::parse(7, text), None, "{text}");
-        }
     }
 }
