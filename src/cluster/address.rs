@@ -115,7 +115,7 @@ impl From<SocketAddr> for Address {
 
 impl Address {
     /// Whether it is the same place, whatever the permissions there.
-    pub(super) fn is_at(&self, other: &Self) -> bool {
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix { path, .. }, Self::Unix { path: other, .. }) => path == other,
             _ => self == other,

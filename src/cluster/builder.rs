@@ -74,6 +74,7 @@ pub struct Cluster {
     restart: Restart,
     metrics: Option<Address>,
     observers: Observers,
+    shared: bool,
     begun: Option<Begun>,
 }
 
@@ -104,6 +105,7 @@ impl Cluster {
             restart: Restart::default(),
             metrics: None,
             observers: Vec::new(),
+            shared: false,
             begun: None,
         }
     }
@@ -275,8 +277,15 @@ impl Cluster {
     }
 
     /// Keeps no worker on a CPU.
-    pub(super) fn unpinned(mut self) -> Self {
+    pub(crate) fn unpinned(mut self) -> Self {
         self.plan.pinned = false;
+        self
+    }
+
+    /// Another process accepts from the sockets that were passed, until it is said that it does no
+    /// more: no worker relies on being woken for a connection.
+    pub(crate) fn shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
         self
     }
 
@@ -337,7 +346,10 @@ impl Cluster {
     ) -> Result<ClusterHandle, StartError> {
         let roster = Arc::<Roster>::default();
         let exporter = match self.metrics.clone() {
-            Some(address) => Some(export(address, &self.name, &roster, self.metrics_source)?),
+            Some(address) => {
+                let source = self.metrics_source;
+                Some(export(address, &self.name, &roster, source, self.shared)?)
+            }
             None => None,
         };
         let bound = Event::Bound {
@@ -360,6 +372,7 @@ impl Cluster {
             exporter,
             metrics: self.metrics,
             placement,
+            shared: self.shared,
         };
         let thread = thread::Builder::new().name("corelane-super".to_owned());
         let supervisor = thread

@@ -42,6 +42,9 @@ pub enum Event {
         /// What is open after this time is cut.
         within: Duration,
     },
+    /// The cluster has let go of its listening sockets. Unless somebody else holds them too, who
+    /// connects from now on is refused.
+    Closed,
     /// A worker has ended, and its connections with it.
     Exited {
         /// Which.

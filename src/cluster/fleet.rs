@@ -43,6 +43,8 @@ pub(super) struct Fleet {
     /// What serving lives have been told to stop accepting from, until they say that they have.
     yielding: Vec<Yielding>,
     change: Option<Change>,
+    /// Another process accepts from the same sockets, and may be stuck.
+    shared: bool,
     /// At the end, who has been told to accept no more and has not said yet that he does not.
     accepting: Vec<LifeId>,
     /// How many places, from the first, have been announced to listen for the first time.
@@ -127,6 +129,8 @@ pub(super) enum Input {
     Change(Target),
     /// A change that waits for a decision is to happen, or not to.
     Decide(u64, bool),
+    /// Nobody outside accepts from these sockets any more.
+    Alone,
     /// The cluster is to end.
     Drain,
 }
@@ -223,6 +227,7 @@ impl Fleet {
             leaving: Vec::new(),
             yielding: Vec::new(),
             change: None,
+            shared: false,
             accepting: Vec::new(),
             announced: 0,
             lives: 0,
@@ -232,6 +237,12 @@ impl Fleet {
             stopped: Stopped::default(),
             unstarted: None,
         }
+    }
+
+    /// Another process accepts from the same sockets, until it is said that it does no more.
+    pub(super) fn sharing(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
     }
 
     /// Takes in what has happened.
@@ -244,6 +255,7 @@ impl Fleet {
             Input::Moved(id) => self.moved(id, now),
             Input::Change(target) => self.change_to(target, now),
             Input::Decide(ticket, go) => self.decide(ticket, go, now),
+            Input::Alone => self.alone(),
             Input::Drain => self.drain(now),
         }
         std::mem::take(&mut self.effects)
@@ -346,6 +358,13 @@ impl Fleet {
         self.orders += 1;
         let stakes = self.stakes(worker, rearm);
         self.emit(Effect::Tell(id, Task::Listen(self.orders, stakes)));
+    }
+
+    /// Whoever else accepted from these sockets is gone, and may have taken wake-ups along.
+    fn alone(&mut self) {
+        self.shared = false;
+        let sockets = self.groups.concat();
+        self.rearm(&sockets, None);
     }
 
     /// Somebody who was armed on these sockets is gone, or is stuck: whoever else accepts from them

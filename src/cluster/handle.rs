@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -134,6 +136,17 @@ impl ClusterHandle {
         serving.iter().filter(|sibling| post(sibling, message.clone()).is_ok()).count()
     }
 
+    /// Nobody outside accepts from the cluster's sockets any more.
+    pub(crate) fn alone(&self) {
+        // One that has ended accepts nothing.
+        let _ended = self.news.send(News::Alone);
+    }
+
+    /// What another thread may ask of the cluster, without owning it.
+    pub(crate) fn remote(&self) -> Remote {
+        Remote { roster: Arc::clone(&self.roster), news: self.news.clone() }
+    }
+
     /// Asks the cluster to accept no more, to end what was begun, and then to end itself. Returns
     /// at once; [`join`](Self::join) waits.
     pub fn drain(&self) {
@@ -165,6 +178,43 @@ impl ClusterHandle {
         }
         let Some(supervisor) = self.supervisor.take() else { return Ok(Stopped::default()) };
         supervisor.join().map_err(|payload| SupervisorPanic::from_payload(&*payload))
+    }
+}
+
+/// A running cluster, for who does not own it.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    roster: Arc<Roster>,
+    news: Sender<News>,
+}
+
+impl Remote {
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.roster.addresses()
+    }
+
+    /// What the workers have counted so far.
+    pub(crate) fn stats(&self) -> ClusterStats {
+        self.roster.stats()
+    }
+
+    /// See [`ClusterHandle::scale`].
+    pub(crate) fn scale(&self, instances: Instances) -> Result<(), ChangeError> {
+        let cpus = self.roster.cpus_for(instances);
+        ask(&self.news, |answer| News::Scale(cpus, answer)).map(drop)
+    }
+
+    /// See [`ClusterHandle::alone`].
+    pub(crate) fn alone(&self) {
+        let _ended = self.news.send(News::Alone);
+    }
+
+    /// Descriptors of all its listening sockets, each with its address.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<(Address, OwnedFd)>> {
+        let (answer, answered) = mpsc::channel();
+        let _ended = self.news.send(News::Sockets(answer));
+        answered.recv().unwrap_or_else(|_| Err(io::Error::other("the cluster has ended")))
     }
 }
 

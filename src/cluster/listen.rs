@@ -7,6 +7,8 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+#[cfg(feature = "cli")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,10 +156,13 @@ impl Listeners {
 
     /// The sockets of these addresses: those that are held already, and new ones for the others. A
     /// socket closes when no listeners have it any more.
-    pub(super) fn renewed(&self, addresses: &[Address], sockets: usize) -> Result<Self, BindError> {
+    pub(crate) fn renewed(&self, addresses: &[Address], sockets: usize) -> Result<Self, BindError> {
         let mut left = self.groups.clone();
         let groups = addresses.iter().map(|address| {
-            if let Some(held) = left.iter().position(|group| group.asked.is_at(address)) {
+            // One that asked for any port is known by the one that it got as well.
+            let is =
+                |group: &Arc<Group>| group.asked.is_at(address) || group.address.is_at(address);
+            if let Some(held) = left.iter().position(is) {
                 return Ok(left.swap_remove(held));
             }
             self.may_bind(address)?;
@@ -209,6 +214,47 @@ impl Listeners {
     pub(super) fn duplicates_for(&self, worker: usize, workers: usize) -> io::Result<Vec<OwnedFd>> {
         let share = super::share::share_of(worker, workers, &self.ids());
         share.into_iter().map(|socket| self.duplicate(socket)).collect()
+    }
+
+    /// Of sockets that somebody else held meanwhile, in the order of these addresses.
+    ///
+    /// # Errors
+    /// One of the addresses has none.
+    #[cfg(feature = "cli")]
+    pub(crate) fn regained(
+        addresses: &[Address],
+        mut sockets: Vec<(Address, OwnedFd)>,
+    ) -> io::Result<Self> {
+        let group = |address: &Address| {
+            let own = sockets.extract_if(.., |(other, _)| other == address);
+            let own: Vec<_> = own.map(|(_, socket)| socket).collect();
+            if own.is_empty() {
+                return Err(io::Error::other(format!("there is no socket for {address}")));
+            }
+            Group::inherited(address.clone(), own).map(Arc::new)
+        };
+        let groups = addresses.iter().map(group).collect::<io::Result<_>>()?;
+        Ok(Self { groups, inherited: false })
+    }
+
+    /// Where they listen, in the order in which they were asked for.
+    #[cfg(feature = "cli")]
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.groups.iter().map(|group| group.address.clone()).collect()
+    }
+
+    /// All descriptors, address by address.
+    #[cfg(feature = "cli")]
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.groups.iter().flat_map(|group| group.sockets.iter().map(AsFd::as_fd)).collect()
+    }
+
+    /// Descriptors of all sockets, each with its address.
+    pub(super) fn duplicates(&self) -> io::Result<Vec<(Address, OwnedFd)>> {
+        let sockets = self.groups.iter().flat_map(|group| {
+            group.sockets.iter().map(|socket| Ok((group.address.clone(), socket.try_clone()?)))
+        });
+        sockets.collect()
     }
 
     /// A descriptor of a socket, for a worker to accept from.

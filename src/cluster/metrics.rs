@@ -26,6 +26,7 @@ pub(super) fn export(
     name: &str,
     roster: &Arc<Roster>,
     source: Source,
+    shared: bool,
 ) -> Result<ClusterHandle, StartError> {
     let (label, roster) = (name.to_owned(), Arc::clone(roster));
     let factory = move || {
@@ -38,5 +39,6 @@ pub(super) fn export(
     };
     let timeouts = Timeouts { drain: DRAIN, idle_grace: Duration::ZERO, ..Timeouts::default() };
     let cluster = Cluster::new(factory).name(name).listen(address);
-    cluster.source(source).instances(1).timeouts(timeouts).unpinned().spawn()
+    let cluster = cluster.source(source).instances(1).timeouts(timeouts).unpinned();
+    cluster.shared(shared).spawn()
 }

@@ -42,8 +42,11 @@ pub(crate) use builder::Ender;
 pub use error::{ChangeError, StartError, SupervisorPanic};
 pub use event::{Event, ExitReason, Failure, Message, Stall, Stopped};
 pub use handle::ClusterHandle;
+pub(crate) use handle::Remote;
 pub(crate) use inherit::allot;
 pub use instances::{Instances, InstancesError};
 pub use listen::BindError;
+#[cfg(feature = "cli")]
+pub(crate) use listen::Listeners;
 pub use placement::PlacementError;
 pub use workers::{SendError, Workers};

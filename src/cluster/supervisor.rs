@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -52,6 +53,10 @@ pub(super) enum News {
     Decide(u64, bool, Answer),
     /// Somebody else wants to know what happens.
     Watch(Box<dyn FnMut(&Event) + Send>),
+    /// Nobody outside accepts from the cluster's sockets any more.
+    Alone,
+    /// Somebody wants descriptors of all sockets.
+    Sockets(Sender<io::Result<Vec<(Address, OwnedFd)>>>),
     /// The cluster is to end.
     Drain,
     /// The supervisor is to panic.
@@ -129,12 +134,14 @@ pub(super) struct Start {
     pub exporter: Option<ClusterHandle>,
     pub metrics: Option<Address>,
     pub placement: Placement,
+    /// Another process accepts from the same sockets.
+    pub shared: bool,
 }
 
 impl Supervisor {
     pub(super) fn new(start: Start) -> Self {
         let Start { plan, restart, listeners, observers, inbox, .. } = start;
-        let Start { news, ready, roster, exporter, metrics, placement, .. } = start;
+        let Start { news, ready, roster, exporter, metrics, placement, shared, .. } = start;
         let now = Instant::now();
         let rules = Rules { drain: plan.timeouts.drain, restart };
         // Only so that not all programs of a machine wait equally long.
@@ -143,7 +150,7 @@ impl Supervisor {
         let cpus = placement.cpus_of(placement.workers());
         roster.place(&cpus);
         let supervisor = Self {
-            fleet: Fleet::new(&cpus, listeners.ids(), rules, random, now),
+            fleet: Fleet::new(&cpus, listeners.ids(), rules, random, now).sharing(shared),
             watch: Watch::new(plan.timeouts.stall, now),
             plan,
             listeners,
@@ -224,10 +231,29 @@ impl Supervisor {
             },
             News::Decide(ticket, go, answer) => self.decide(ticket, go, answer),
             News::Watch(observer) => self.observers.push(observer),
+            News::Alone => self.alone(),
+            // Who asked may have gone.
+            News::Sockets(answer) => drop(answer.send(self.sockets())),
             News::Drain => self.step(Input::Drain),
             #[cfg(test)]
             News::Panic => panic!("the supervisor was told to panic"),
         }
+    }
+
+    fn alone(&mut self) {
+        if let Some(exporter) = &self.exporter {
+            exporter.alone();
+        }
+        self.step(Input::Alone);
+    }
+
+    /// Descriptors of all listening sockets, those of the metrics among them.
+    fn sockets(&self) -> io::Result<Vec<(Address, OwnedFd)>> {
+        let mut sockets = self.listeners.duplicates()?;
+        if let Some(exporter) = &self.exporter {
+            sockets.extend(exporter.remote().sockets()?);
+        }
+        Ok(sockets)
     }
 
     fn step(&mut self, input: Input) {
@@ -254,7 +280,7 @@ impl Supervisor {
             Some(address) => {
                 self.listeners.may_bind(address)?;
                 let address = address.clone();
-                let exporter = export(address, &renewal.name, &self.roster, Source::Own)?;
+                let exporter = export(address, &renewal.name, &self.roster, Source::Own, false)?;
                 Exporter::Becomes(Some(exporter))
             }
             None => Exporter::Becomes(None),

@@ -49,6 +49,7 @@ impl Fleet {
         self.accepting.swap_remove(at);
         if self.accepting.is_empty() {
             self.emit(Effect::Close);
+            self.announce(Event::Closed);
         }
     }
 

@@ -56,7 +56,8 @@ impl Fleet {
     /// up before he hears of that, and would take the wake-ups of whoever relied on them.
     pub(super) fn is_held(&self, socket: SocketId, own: Option<LifeId>) -> bool {
         let yields = |life: &Yielding| Some(life.id) != own && life.sockets.contains(&socket);
-        self.leaving.iter().any(|life| life.held.contains(&socket))
+        self.shared
+            || self.leaving.iter().any(|life| life.held.contains(&socket))
             || self.yielding.iter().any(yields)
     }
 

@@ -234,7 +234,7 @@ fn drain_ends_when_every_worker_has() {
     check(&script.settles(1, LEFT), &[]);
     script.drained(1, 2);
     // A panic while draining needs no successor.
-    check(&script.panics(2), &["Close", "say 1 exited: panic: boom"]);
+    check(&script.panics(2), &["Close", "say Closed", "say 1 exited: panic: boom"]);
     assert!(script.fleet.is_over());
     let stopped = script.fleet.into_result().0;
     assert_eq!((stopped.cut, stopped.abandoned, stopped.failure), (2, vec![], None));
@@ -265,8 +265,24 @@ fn a_worker_that_does_not_end_is_released_and_then_given_up() {
     check(&script.after(MS), &["say Abandoned { worker: 1 }"]);
     assert!(script.fleet.is_over());
     // It comes too late.
-    check(&script.drained(2, 0), &["Close"]);
+    check(&script.drained(2, 0), &["Close", "say Closed"]);
     assert_eq!(script.fleet.into_result().0.abandoned, [1]);
+}
+
+#[test]
+fn who_shares_its_sockets_with_another_process_watches_until_that_is_gone() {
+    let now = Instant::now();
+    let rules = Rules { drain: DRAIN, restart: Restart::default() };
+    let fleet = Fleet::new(&[0, 1], sockets(2), rules, 1, now).sharing(true);
+    let mut script = Script { fleet, now };
+    let lines = ["say 0 started", "start 1 as 0: ~0", "say 1 started", "start 2 as 1: ~1"];
+    check(&script.after(Duration::ZERO), &lines);
+    script.listens(1);
+    script.listens(2);
+    let lines = ["tell 1 (order 1): 0!", "tell 2 (order 2): 1!"];
+    check(&script.step(Input::Alone), &lines);
+    script.panics(2);
+    check(&script.after(Duration::ZERO), &["say 1 started", "start 3 as 1: 1"]);
 }
 
 #[test]
