@@ -20,12 +20,15 @@ pub mod cli;
 mod cluster;
 #[cfg(feature = "cli")]
 mod config;
+mod control;
 mod h1;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
 #[cfg(feature = "cli")]
 mod loadgen;
+#[cfg(feature = "cli")]
+mod manager;
 mod message;
 mod net;
 mod restart;

@@ -37,8 +37,11 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testing", &["sys", "rt", "message", "h1", "app", "server", "cluster"]),
-    ("config", &["restart", "app", "server", "cluster", "control", "service"]),
-    ("manager", &["sys", "stats", "rt", "restart", "net", "message", "app", "server", "control"]),
+    ("config", &["sys", "restart", "app", "server", "cluster", "control", "service"]),
+    (
+        "manager",
+        &["sys", "stats", "rt", "restart", "net", "message", "app", "server", "cluster", "control"],
+    ),
     ("loadgen", &["sys", "stats", "rt", "net", "message", "h1"]),
     ("internals", &["stats", "message", "h1", "app", "server"]),
     (
@@ -57,8 +60,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("httparse", &["h1"]),
     ("matchit", &["app"]),
     ("clap", &["cli"]),
+    ("ratatui", &["cli"]),
     ("indicatif", &["cli"]),
-    ("toml", &["config", "cli"]),
+    ("toml", &["config", "manager", "cli"]),
 ];
 
 /// The rooms that may hold unsafe code, each behind a safe interface.

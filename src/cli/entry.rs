@@ -7,7 +7,9 @@ use clap::Parser;
 
 use super::args::{Command, Verb};
 use super::exit::{Code, Failure};
-use super::{bench, check, run};
+use super::{
+    bench, check, completion, daemon, describe, list, logs, monit, order, run, start, startup,
+};
 
 /// Runs the program that the command line asks for.
 #[must_use]
@@ -18,11 +20,40 @@ pub fn main() -> ExitCode {
     };
     let done = match command.verb {
         None => run::run(None, command.overrides),
-        Some(Verb::Run { file, overrides }) => run::run(file.as_deref(), overrides),
-        Some(Verb::Check { file, json }) => check::check(&file, json),
-        Some(Verb::Bench(options)) => bench::bench(&options),
+        Some(verb) => obey(verb),
     };
     done.unwrap_or_else(|failure| report(&failure))
+}
+
+fn obey(verb: Verb) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Run { file, overrides } => run::run(file.as_deref(), overrides),
+        Verb::Check { file, json } => check::check(&file, json),
+        Verb::Bench(options) => bench::bench(&options),
+        Verb::Start { what, only, output } => start::start(&what, &only, output),
+        Verb::Plan { file, only, output } => start::plan(file.as_deref(), &only, output),
+        Verb::List { workers, output } => list::list(workers, output),
+        Verb::Describe { app, secrets, output } => describe::describe(&app, secrets, output),
+        Verb::Logs(options) => logs::logs(&options),
+        Verb::Restart(selection) => order::restart(selection),
+        Verb::Reload { selection, force } => order::reload(selection, force),
+        Verb::Stop(selection) => order::stop(selection),
+        Verb::Delete(selection) => order::delete(selection),
+        Verb::Scale { app, instances, output } => order::scale(app, instances, output),
+        Verb::Reset(selection) => order::reset(selection),
+        Verb::Flush(selection) => order::flush(selection),
+        Verb::Save(output) => order::save(output),
+        Verb::Resurrect(output) => order::resurrect(output),
+        Verb::Kill(output) => order::kill(output),
+        Verb::Monit => monit::monit(),
+        Verb::Ping(output) => order::ping(output),
+        Verb::Startup(options) => startup::startup(&options),
+        Verb::Unstartup(options) => startup::unstartup(&options),
+        Verb::Upgrade(output) => order::upgrade(output),
+        Verb::Daemon { check: true, .. } => daemon::check(),
+        Verb::Daemon { adopt, .. } => daemon::daemon(!adopt),
+        Verb::Completion { shell } => completion::completion(shell),
+    }
 }
 
 /// Prints the help, the version or the usage error that clap came back with.

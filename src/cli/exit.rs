@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::control::{ClientError, HomeError};
 use crate::loadgen::{RunError, UrlError};
+use crate::manager::DaemonError;
 
 /// What the program exits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(super) enum Code {
     Failed = 1,
     /// The command line or the configuration is wrong; nothing was started.
     Usage = 2,
+    /// No manager runs.
+    NoManager = 3,
 }
 
 impl From<Code> for ExitCode {
@@ -73,6 +77,23 @@ pub(crate) enum Failure {
         /// Why not.
         error: io::Error,
     },
+    /// The manager could not be asked.
+    #[error(transparent)]
+    Manager(#[from] ClientError),
+    /// It has no home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// It could not be started.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// It did not start.
+    #[error("the manager did not start: {problem}\nhint: see {}", .log.display())]
+    NotStarted {
+        /// What is known about that.
+        problem: String,
+        /// Where it writes.
+        log: PathBuf,
+    },
     /// The result could not be written.
     #[error("cannot write to stdout: {0}")]
     Output(io::Error),
@@ -82,11 +103,17 @@ impl Failure {
     /// What to exit with.
     pub(super) fn code(&self) -> Code {
         match self {
-            Self::Config(_) | Self::Usage { .. } | Self::Url(_) => Code::Usage,
+            Self::Config(_) | Self::Usage { .. } | Self::Url(_) | Self::Home(_) => Code::Usage,
+            Self::Manager(ClientError::NoManager { .. } | ClientError::Died { .. }) => {
+                Code::NoManager
+            }
             Self::Load { .. }
             | Self::NoSuccess { .. }
             | Self::File { .. }
             | Self::System { .. }
+            | Self::Manager(_)
+            | Self::Daemon(_)
+            | Self::NotStarted { .. }
             | Self::Output(_) => Code::Failed,
         }
     }

@@ -12,14 +12,23 @@ use crate::service::{Configuration, Wanted, run_all};
 
 /// What is served if it is there and no file is named.
 const DEFAULT_FILE: &str = "corelane.toml";
+/// Names what comes in at stdin.
+const STDIN: &str = "-";
 
 /// Serves a file, `./corelane.toml`, or the embedded default.
 pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode, Failure> {
     let mut source = Source { file: file.map(Path::to_owned), overrides, holds: None, read: None };
     let config = source.load()?;
+    if let Some(app) = config.apps.iter().find(|app| app.managed.program.is_some()) {
+        let problem = format!("`{}` is a program, which only the manager runs", app.name);
+        return Err(Failure::Usage { problem, hint: "`corelane start FILE` has it do so" });
+    }
     let clusters = config.apps.iter().cloned().map(cluster).collect();
     source.holds = Some(config);
-    Ok(run_all(clusters, Some(Box::new(source))).report())
+    // What came in at stdin cannot be read again.
+    let again = file.is_none_or(|file| file != Path::new(STDIN));
+    let configuration = again.then(|| Box::new(source) as Box<dyn Configuration>);
+    Ok(run_all(clusters, configuration).report())
 }
 
 /// Where the configuration comes from.
@@ -88,6 +97,7 @@ fn load(file: Option<&Path>) -> Result<Config, Failure> {
     let default = Path::new(DEFAULT_FILE);
     // One that is there but cannot be read is an error, not a reason to serve something else.
     let config = match file {
+        Some(file) if file == Path::new(STDIN) => Config::load_stdin()?,
         Some(file) => Config::load(file)?,
         None if default.symlink_metadata().is_ok() => Config::load(default)?,
         None => Config::embedded(),

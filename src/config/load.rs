@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde_json::{Map, Value};
 use toml::de::DeTable;
 
 use super::error::{ConfigError, Mistake};
@@ -32,6 +33,19 @@ impl Config {
         Self::parse(text, &name)
     }
 
+    /// Reads and checks what comes in at stdin.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or with everything that is wrong with it.
+    pub(crate) fn load_stdin() -> Result<Self, ConfigError> {
+        let mut text = String::new();
+        io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| {
+            ConfigError::Unreadable { file: "stdin".into(), problem: explain(&error) }
+        })?;
+        Self::parse(&text, "stdin")
+    }
+
     /// Checks a text; `file` is what mistakes name.
     ///
     /// # Errors
@@ -46,7 +60,10 @@ impl Config {
         }
         let config = schema::read(root.get_ref(), &mut report);
         let mistakes = report.finish();
-        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Wrong { mistakes }) }
+        if !mistakes.is_empty() {
+            return Err(ConfigError::Wrong { mistakes });
+        }
+        Ok(define(config, text))
     }
 
     /// What is served without a file.
@@ -63,6 +80,31 @@ impl Config {
     /// The first of these addresses that is listed twice.
     pub(crate) fn duplicate(addresses: &[Address]) -> Option<&Address> {
         schema::duplicate(addresses)
+    }
+}
+
+/// Adds to each app what the file says of it, as it stands there, with the defaults.
+fn define(mut config: Config, text: &str) -> Config {
+    // It has just been parsed.
+    let Ok(root) = toml::from_str::<Value>(text) else { return config };
+    let defaults = root["defaults"].as_object().cloned().unwrap_or_default();
+    let tables = root["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (app, table) in config.apps.iter_mut().zip(tables) {
+        app.definition.clone_from(&defaults);
+        for (key, value) in table.as_object().into_iter().flatten() {
+            merge(&mut app.definition, key, value);
+        }
+    }
+    config
+}
+
+/// A table of the app adds to that of the defaults; anything else takes its place.
+fn merge(definition: &mut Map<String, Value>, key: &str, value: &Value) {
+    match (definition.get_mut(key), value) {
+        (Some(Value::Object(base)), Value::Object(own)) => {
+            base.extend(own.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        _ => drop(definition.insert(key.to_owned(), value.clone())),
     }
 }
 

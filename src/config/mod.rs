@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `model` | what comes out |
 //! | `load` | file to text, text to `Config` |
-//! | `schema`, `settings`, `route` | which keys there are, and what each must be |
+//! | `schema`, `settings`, `route`, `managed` | which keys there are, and what each must be |
+//! | `spec` | what the manager is told |
 //! | `reader` | tables and values that know their places |
 //! | `unit`, `cpus` | durations, sizes, lists of CPUs |
 //! | `report`, `error` | mistakes, and how they are shown |
@@ -16,12 +17,14 @@
 mod cpus;
 mod error;
 mod load;
+mod managed;
 mod model;
 mod reader;
 mod report;
 mod route;
 mod schema;
 mod settings;
+mod spec;
 mod unit;
 
 #[cfg(test)]

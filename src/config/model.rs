@@ -1,12 +1,14 @@
 //! What a configuration says, once it is known to be right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Map, Value};
 
 use crate::app::{self, App, FileOptions, Files, PatternError};
 use crate::cluster::{Address, Instances};
@@ -39,12 +41,123 @@ pub(crate) struct AppConfig {
     pub on_panic: OnPanic,
     /// How workers are restarted.
     pub restart: Restart,
-    /// What it answers: at least one route.
+    /// What it answers; a program says that itself.
     pub routes: Vec<Route>,
+    /// What counts under the manager.
+    pub managed: Managed,
+    /// Every key that the file says of it or for all, as it stands there.
+    pub definition: Map<String, Value>,
     /// How much a client may send or hold.
     pub limits: Limits,
     /// How long a worker waits.
     pub timeouts: Timeouts,
+}
+
+/// What counts under the manager.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Managed {
+    /// The program that the app is; none of a built-in one.
+    pub program: Option<Program>,
+    /// Where it runs.
+    pub cwd: Option<PathBuf>,
+    /// Variables that it is given.
+    pub env: BTreeMap<String, String>,
+    /// A file of further ones.
+    pub env_file: Option<PathBuf>,
+    /// Variables that it has from whoever starts it.
+    pub env_inherit: Vec<String>,
+    /// By which signal it is told to stop.
+    pub stop_signal: String,
+    /// Whom it runs as.
+    pub user: Option<String>,
+    /// And in which group.
+    pub group: Option<String>,
+    /// Apps that must be online before it starts.
+    pub after: Vec<String>,
+    /// How much memory it may use, in bytes.
+    pub memory_max: Option<u64>,
+    /// How it is asked whether it is well.
+    pub health: Option<Health>,
+    /// What becomes of its output.
+    pub logs: Logs,
+    /// How long a program that says nothing must run to count as ready.
+    pub min_uptime: Duration,
+    /// Exit codes after which it stays down.
+    pub stop_exit_codes: Vec<i32>,
+    /// How long it may take to be ready.
+    pub ready: Duration,
+    /// How long it may take to stop.
+    pub stop: Duration,
+}
+
+/// A program, and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// Its file, or a name to be looked for in `PATH`.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// How an app is asked whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// What is asked for.
+    pub path: String,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// So many failures in a row are too many.
+    pub failures: u32,
+}
+
+impl Health {
+    /// By asking for this path, as often as is usual.
+    pub(super) fn at(path: &str) -> Self {
+        let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(2));
+        Self { path: path.to_owned(), interval, timeout, failures: 3 }
+    }
+}
+
+/// What becomes of an app's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Logs {
+    /// Where it is written; below the manager's home if `None`.
+    pub dir: Option<PathBuf>,
+    /// A file that is larger is put aside.
+    pub rotate_bytes: u64,
+    /// How many are kept.
+    pub keep: u32,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { dir: None, rotate_bytes: 50 << 20, keep: 10 }
+    }
+}
+
+impl Default for Managed {
+    fn default() -> Self {
+        Self {
+            program: None,
+            cwd: None,
+            env: BTreeMap::new(),
+            env_file: None,
+            env_inherit: vec!["PATH".to_owned()],
+            stop_signal: "TERM".to_owned(),
+            user: None,
+            group: None,
+            after: Vec::new(),
+            memory_max: None,
+            health: None,
+            logs: Logs::default(),
+            min_uptime: Duration::from_secs(1),
+            stop_exit_codes: Vec::new(),
+            ready: Duration::from_secs(30),
+            stop: Duration::from_secs(35),
+        }
+    }
 }
 
 /// One `[[apps.routes]]` table.

@@ -200,6 +200,17 @@ impl<'a> Entry<'a> {
         items.filter_map(|item| item.text(report).map(|text| (item, text))).collect()
     }
 
+    /// The items of a list of strings, which may be empty.
+    pub(super) fn any_texts(&self, example: &str, report: &mut Report) -> Vec<String> {
+        let items = self.items(example, report).into_iter();
+        items.filter_map(|item| item.text(report).map(str::to_owned)).collect()
+    }
+
+    /// The items of a list, which may be empty.
+    pub(super) fn items(&self, example: &str, report: &mut Report) -> Vec<Self> {
+        self.list(&format!("a list such as {example}"), report).unwrap_or_default()
+    }
+
     /// The tables of a list of tables, each written as `header`; at least one.
     pub(super) fn tables(
         &self,
@@ -225,6 +236,12 @@ impl<'a> Entry<'a> {
     /// The table that this value is, whatever its keys.
     pub(super) fn any_table(&self, report: &mut Report) -> Option<Table<'a>> {
         let DeValue::Table(fields) = self.value else { return self.mismatch("a table", report) };
+        Some(Table { fields, at: self.at.clone() })
+    }
+
+    /// The table that this value is, if it is one; somebody else says so if not.
+    pub(super) fn as_table(&self) -> Option<Table<'a>> {
+        let DeValue::Table(fields) = self.value else { return None };
         Some(Table { fields, at: self.at.clone() })
     }
 

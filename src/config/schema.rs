@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::cpus;
-use super::model::{AppConfig, Config};
+use super::model::{AppConfig, Config, Managed};
 use super::reader::{Entry, Table};
 use super::report::Report;
-use super::{route, settings};
+use super::{managed, route, settings};
 use crate::cluster::{Address, Instances};
 use crate::restart::Restart;
 use crate::server::{Balance, Limits, OnPanic, Timeouts};
@@ -35,6 +35,7 @@ struct Shared {
     restart: Restart,
     timeouts: Timeouts,
     limits: Limits,
+    managed: Managed,
 }
 
 /// What the apps read so far have taken, and on which line.
@@ -55,20 +56,49 @@ pub(super) fn read(root: &toml::de::DeTable, report: &mut Report) -> Config {
         report.missing(&root.at, "there is no app: add an [[apps]] table");
         return Config { apps: Vec::new() };
     };
-    let tables = entry.tables("[[apps]]", &[REQUIRED_KEYS, OWN_KEYS, SHARED_KEYS].concat(), report);
+    let tables = entry.tables("[[apps]]", &app_keys(), report);
     let mut taken = Taken::default();
     let apps: Vec<_> = tables.iter().map(|table| app(table, &shared, &mut taken, report)).collect();
+    check_after(&tables, &apps, report);
     Config { apps }
 }
 
+/// Every key of an `[[apps]]` table.
+fn app_keys() -> Vec<&'static str> {
+    [REQUIRED_KEYS, OWN_KEYS, SHARED_KEYS, managed::OWN_KEYS, managed::SHARED_KEYS].concat()
+}
+
+/// Nobody waits, by a detour, for himself. An app that is not in the file may run already.
+fn check_after(tables: &[Table], apps: &[AppConfig], report: &mut Report) {
+    let after = |name: &str| {
+        let app = apps.iter().find(|app| app.name == name);
+        app.map(|app| app.managed.after.as_slice()).unwrap_or_default()
+    };
+    for (table, app) in tables.iter().zip(apps) {
+        let mut before: Vec<&str> = app.managed.after.iter().map(String::as_str).collect();
+        let mut at = 0;
+        while let Some(name) = before.get(at).copied() {
+            at += 1;
+            let further = after(name).iter().map(String::as_str);
+            let further: Vec<_> = further.filter(|name| !before.contains(name)).collect();
+            before.extend(further);
+        }
+        if before.contains(&app.name.as_str())
+            && let Some(entry) = table.get("after")
+        {
+            entry.wrong(format!("has `{}` wait for itself", app.name), report);
+        }
+    }
+}
+
 fn defaults(entry: &Entry, report: &mut Report) -> Shared {
-    let Some(table) = entry.table(&[SHARED_KEYS, REQUIRED_KEYS, OWN_KEYS].concat(), report) else {
+    let Some(table) = entry.table(&app_keys(), report) else {
         return Shared::default();
     };
     for (key, at, _) in table.entries() {
         let verb = match key {
             key if REQUIRED_KEYS.contains(&key) => "needs",
-            key if OWN_KEYS.contains(&key) => "may have",
+            key if OWN_KEYS.contains(&key) || managed::OWN_KEYS.contains(&key) => "may have",
             _ => continue,
         };
         report.wrong(&at, format!("`{key}` has no default: each [[apps]] table {verb} its own"));
@@ -79,14 +109,25 @@ fn defaults(entry: &Entry, report: &mut Report) -> Shared {
 fn app(table: &Table, shared: &Shared, taken: &mut Taken, report: &mut Report) -> AppConfig {
     let name = table.need("name", "name = \"my-app\"", report);
     let name = name.and_then(|entry| name_of(&entry, taken, report));
-    let listen = table.need("listen", "listen = [\"127.0.0.1:3000\"]", report);
+    let is_program = table.get("program").is_some();
+    let listen = match table.get("listen") {
+        // A program may open its sockets itself.
+        None if is_program => None,
+        _ => table.need("listen", "listen = [\"127.0.0.1:3000\"]", report),
+    };
     let listen = listen.map(|entry| addresses(&entry, taken, report));
     let metrics = table.get("metrics").and_then(|entry| {
         let text = entry.text(report)?;
         address(&entry, text, taken, report)
     });
-    let routes =
-        table.need("routes", "an [[apps.routes]] table, there is nothing to serve", report);
+    let routes = match table.get("routes") {
+        Some(entry) if is_program => {
+            entry.wrong("cannot stand beside `program`, which answers itself", report);
+            None
+        }
+        None if is_program => None,
+        _ => table.need("routes", "an [[apps.routes]] table, there is nothing to serve", report),
+    };
     let routes = routes.map(|entry| route::read(&entry, report));
     let shared = common(table, shared, report);
     AppConfig {
@@ -101,6 +142,8 @@ fn app(table: &Table, shared: &Shared, taken: &mut Taken, report: &mut Report) -
         restart: shared.restart,
         limits: shared.limits,
         timeouts: shared.timeouts,
+        managed: shared.managed,
+        definition: serde_json::Map::new(),
     }
 }
 
@@ -128,6 +171,7 @@ fn common(table: &Table, base: &Shared, report: &mut Report) -> Shared {
     if let Some(entry) = table.get("limits") {
         shared.limits = settings::limits(&entry, &base.limits, report);
     }
+    shared.managed = managed::read(table, &base.managed, shared.timeouts.drain, report);
     shared
 }
 

@@ -32,12 +32,29 @@ const BACKOFF: RangeInclusive<u64> = 0..=HOUR;
 const RESTARTS: RangeInclusive<u32> = 0..=1000;
 const STALLED: RangeInclusive<u32> = 0..=1024;
 
-const TIMEOUT_KEYS: &[&str] =
-    &["header", "body_idle", "keep_alive", "write_idle", "drain", "idle_grace", "stall"];
+const TIMEOUT_KEYS: &[&str] = &[
+    "header",
+    "body_idle",
+    "keep_alive",
+    "write_idle",
+    "drain",
+    "idle_grace",
+    "stall",
+    "ready",
+    "stop",
+];
 const LIMIT_KEYS: &[&str] =
     &["request_line_bytes", "head_bytes", "headers", "body_bytes", "connections", "pipeline"];
-const RESTART_KEYS: &[&str] =
-    &["policy", "backoff", "backoff_max", "max_restarts", "within", "stalled_max"];
+const RESTART_KEYS: &[&str] = &[
+    "policy",
+    "backoff",
+    "backoff_max",
+    "max_restarts",
+    "within",
+    "stalled_max",
+    "min_uptime",
+    "stop_exit_codes",
+];
 const POLICIES: &[(&str, When)] =
     &[("always", When::Always), ("on-failure", When::OnFailure), ("never", When::Never)];
 

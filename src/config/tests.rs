@@ -208,7 +208,7 @@ fn refuses_bad_defaults() {
         ("[defaults]\nrestart = { backoff = \"3s\" }", "must not exceed `backoff_max`"),
         ("[defaults]\nbalance = \"most\"", "must be \"least\" or \"kernel\", not `most`"),
         ("[defaults]\ntimeouts = { stall = \"0s\" }", "`stall` must be between 1ms and 24h"),
-        ("[defaults]\nprogram = \"a\"", "unknown key `program`"),
+        ("[defaults]\nprogram = \"a\"", "`program` has no default"),
         ("[defaults]\ninstance = 1", "did you mean `instances`?"),
         ("[defaults]\ninstances = 0", "bad number of instances"),
         ("defaults = 1", "`defaults` must be a table, not a number"),
@@ -314,8 +314,9 @@ fn refuses_bad_timeouts() {
         ("drain = \"25h\"", "must be between 0ms and 24h"),
         ("idle_grace = \"-1s\"", "is not a duration"),
         ("heder = \"1s\"", "did you mean `header`?"),
-        ("ready = \"1s\"", "unknown key `ready`"),
-        ("stop = \"1s\"", "unknown key `stop`"),
+        ("ready = \"0s\"", "`ready` must be between 1ms and 24h"),
+        ("stop = \"30s\"", "`stop` must exceed `drain`, which is 30s"),
+        ("stop = 1", "needs a unit"),
         ("stall = \"0ms\"", "`stall` must be between 1ms and 24h, not 0ms"),
         ("stall = \"25h\"", "`stall` must be between 1ms and 24h"),
         ("stal = \"1s\"", "did you mean `stall`?"),
@@ -403,8 +404,9 @@ fn refuses_bad_restarts() {
         ("within = \"25h\"", "`within` must be between 1ms and 24h"),
         ("stalled_max = 1025", "must be between 0 and 1024"),
         ("max_restart = 1", "did you mean `max_restarts`?"),
-        ("min_uptime = \"1s\"", "unknown key `min_uptime`"),
-        ("stop_exit_codes = []", "unknown key `stop_exit_codes`"),
+        ("min_uptime = 1", "needs a unit"),
+        ("stop_exit_codes = 1", "must be a list such as [0, 3]"),
+        ("stop_exit_codes = [256]", "must be between 0 and 255, not 256"),
     ];
     refuses(&cases, |keys| with_key(&format!("restart = {{ {keys} }}")));
 }
@@ -637,4 +639,77 @@ proptest::proptest! {
             proptest::prop_assert!(error.to_string().starts_with("corelane.toml:"));
         }
     }
+}
+
+/// A program with nothing wrong.
+const PROGRAM: &str = "[[apps]]\nname = \"a\"\nprogram = \"/bin/true\"\n";
+
+#[test]
+fn a_program_needs_neither_address_nor_routes() {
+    let app = only(&format!(
+        "{PROGRAM}args = [\"-v\", \"\"]\nstop_signal = \"INT\"\nmemory_max = \"64MiB\"\n\
+         after = [\"db\"]\nenv = {{ A = \"1\" }}\nlogs = {{ keep = 3 }}\n"
+    ));
+    let managed = app.managed;
+    assert_eq!(managed.program.unwrap().args, ["-v", ""]);
+    assert_eq!((managed.stop_signal.as_str(), managed.memory_max), ("INT", Some(64 << 20)));
+    assert_eq!((managed.after[0].as_str(), managed.env["A"].as_str()), ("db", "1"));
+    assert_eq!((managed.logs.keep, managed.logs.rotate_bytes), (3, 50 << 20));
+    assert_eq!((managed.ready, managed.stop), (30 * SECOND, 35 * SECOND));
+    let app = only(&format!("{PROGRAM}timeouts = {{ drain = \"60s\" }}"));
+    assert_eq!(app.managed.stop, 65 * SECOND, "it follows");
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn refuses_bad_keys_of_a_program() {
+    let cases = [
+        ("program = \"\"", "`program` must not be empty"),
+        ("program = 1", "`program` must be a string"),
+        ("args = \"a b\"", "`args` must be a list such as [\"--verbose\"]"),
+        ("routes = []", "`routes` cannot stand beside `program`"),
+        ("env = { \"A=B\" = \"1\" }", "`A=B` is no name of a variable"),
+        ("env = { A = 1 }", "`A` must be a string"),
+        ("env_inherit = [\"\"]", "`` is no name of a variable"),
+        ("stop_signal = \"TREM\"", "must be a signal such as \"TERM\", not `TREM`"),
+        ("memory_max = \"1KiB\"", "`memory_max` must be between 1MiB and 1024GiB"),
+        ("after = [\"a\"]", "has `a` wait for itself"),
+        ("health = {}", "`path` is missing"),
+        ("health = { path = \"health\" }", "must be a path such as"),
+        ("health = { path = \"/\", failures = 0 }", "`failures` must be between 1 and 1000"),
+        ("logs = { rotate_bytes = \"1B\" }", "`rotate_bytes` must be between 4KiB and 1024GiB"),
+        ("user = \"\"", "`user` must not be empty"),
+    ];
+    refuses(&cases, |line| {
+        let head = if line.starts_with("program") { "[[apps]]\nname = \"a\"\n" } else { PROGRAM };
+        format!("{head}{line}\n")
+    });
+    refuses(&[("args = []", "is for a `program`, which is missing")], with_key);
+}
+
+#[test]
+fn an_app_may_not_wait_for_itself_by_a_detour() {
+    let other = "[[apps]]\nname = \"b\"\nprogram = \"b\"\nafter = [\"a\"]\n";
+    let found = mistakes(&format!("{PROGRAM}after = [\"b\", \"elsewhere\"]\n{other}"));
+    let messages: Vec<_> = found.iter().map(|mistake| mistake.message.as_str()).collect();
+    assert_eq!(messages, ["`after` has `a` wait for itself", "`after` has `b` wait for itself"]);
+}
+
+#[test]
+fn the_manager_is_told_what_the_file_says_with_the_defaults() {
+    let text = "[defaults]\nenv = { A = \"1\", B = \"2\" }\ntimeouts = { stop = \"50s\" }\n\
+        [[apps]]\nname = \"a\"\nprogram = \"bin/a\"\nenv = { B = \"3\" }\ncwd = \"x\"\n\
+        timeouts = { ready = \"9s\" }\nenv_inherit = [\"LANG\", \"NONE\"]\n";
+    let config = Config::parse(text, "f").unwrap();
+    let inherited = |name: &str| (name == "LANG").then(|| "C".to_owned());
+    let spec = config.specs(Path::new("/f"), Path::new("/srv"), inherited).remove(0);
+    let definition = serde_json::json!({
+        "name": "a", "program": "bin/a", "cwd": "x", "env": { "A": "1", "B": "3" },
+        "timeouts": { "stop": "50s", "ready": "9s" }, "env_inherit": ["LANG", "NONE"],
+    });
+    assert_eq!(serde_json::Value::from(spec.definition), definition);
+    assert_eq!((spec.cwd.as_path(), spec.waits.ready), (Path::new("/srv/x"), 9000));
+    assert_eq!((spec.waits.stop, spec.env["B"].as_str()), (50_000, "3"));
+    assert_eq!(spec.inherited.into_iter().collect::<Vec<_>>(), [("LANG".into(), "C".into())]);
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::announce::say;
+use crate::control::wire::EMBEDS;
 use crate::sys::notify::{self, State};
 
 /// The watchdog is not fed more often than this, whatever it asks for.
@@ -14,6 +15,8 @@ pub(super) struct Manager {
     tell: fn(&[State<'_>]) -> std::io::Result<bool>,
     pulse: Option<Pulse>,
     stopping: bool,
+    /// It is corelane's own, and wants to hear that this program answers questions.
+    corelanes: bool,
     /// Whether the last word did not get through; said once, until one does.
     unheard: bool,
 }
@@ -35,6 +38,12 @@ impl Manager {
         Self::new(notify::notify, interval, Instant::now())
     }
 
+    /// Which is corelane's own.
+    pub(super) fn corelanes(mut self, corelanes: bool) -> Self {
+        self.corelanes = corelanes;
+        self
+    }
+
     /// It is fed at half of the interval after which it acts.
     fn new(
         tell: fn(&[State<'_>]) -> std::io::Result<bool>,
@@ -43,7 +52,7 @@ impl Manager {
     ) -> Self {
         let pulse =
             interval.map(|interval| Pulse { every: (interval / 2).max(PULSE_MIN), due: now });
-        Self { tell, pulse, stopping: false, unheard: false }
+        Self { tell, pulse, stopping: false, corelanes: false, unheard: false }
     }
 
     /// All clusters listen.
@@ -51,7 +60,12 @@ impl Manager {
         if self.stopping {
             return;
         }
-        self.send(&[State::Ready, State::Status(status), State::MainPid]);
+        let ready = [State::Ready, State::Status(status), State::MainPid];
+        if self.corelanes {
+            self.send(&[&ready[..], &[State::Other(EMBEDS)]].concat());
+        } else {
+            self.send(&ready);
+        }
     }
 
     /// The configuration is read again; [`ready`](Self::ready) says that it is over.

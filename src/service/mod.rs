@@ -2,6 +2,7 @@
 //! the service manager hear, the exit code.
 
 mod announce;
+mod control;
 mod exit;
 mod manager;
 mod program;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Exit;
 use super::announce::{Announcer, say};
 use super::run::Notice;
-use crate::cluster::{Cluster, ClusterHandle, Ender, Event, StartError};
+use crate::cluster::{Cluster, ClusterHandle, Ender, Event, Remote, StartError};
 
 /// What says which clusters a program is to have.
 pub(crate) trait Configuration {
@@ -78,6 +78,8 @@ struct App {
     handle: ClusterHandle,
     /// The configuration no longer has it.
     dismissed: bool,
+    /// It has let go of its sockets.
+    closed: bool,
 }
 
 /// Passes on what a cluster's supervisor says, and says so when the supervisor is gone, in whatever
@@ -90,7 +92,7 @@ struct Reporter {
 impl Reporter {
     fn report(&self, event: &Event) {
         // Of what else happens nobody makes anything.
-        if matches!(event, Event::Restarting { .. } | Event::Listening { .. }) {
+        if matches!(event, Event::Restarting { .. } | Event::Listening { .. } | Event::Closed) {
             // Nobody waits any more.
             let _ended = self.notices.send(Notice::Happened(self.cluster, event.clone()));
         }
@@ -136,7 +138,7 @@ impl Program {
         let starting = Arc::clone(&self.starting);
         let told = told.on_begun(move |ender| starting.begun(ender));
         let handle = told.spawn()?;
-        Ok(App { number, name, handle, dismissed: false })
+        Ok(App { number, name, handle, dismissed: false, closed: false })
     }
 
     fn admit(&mut self, app: App) {
@@ -148,6 +150,20 @@ impl Program {
     pub(super) fn handles(&self) -> impl Iterator<Item = (usize, &ClusterHandle)> {
         let present = self.apps.iter().filter(|app| !app.dismissed);
         present.map(|app| (app.number, &app.handle))
+    }
+
+    /// What others may ask of them.
+    pub(super) fn remotes(&self) -> Vec<(String, Remote)> {
+        let present = self.apps.iter().filter(|app| !app.dismissed);
+        present.map(|app| (app.name.clone(), app.handle.remote())).collect()
+    }
+
+    /// Takes in that a cluster has let go of its sockets; whether that was the last one.
+    pub(super) fn closed(&mut self, number: usize) -> bool {
+        for app in self.apps.iter_mut().filter(|app| app.number == number) {
+            app.closed = true;
+        }
+        self.ending && self.apps.iter().all(|app| app.closed)
     }
 
     /// Whether there is anything left to supervise.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::Exit;
 use super::announce::say;
+use super::control::{Control, Managed};
 use super::manager::Manager;
 use super::program::{Configuration, Program, Starting};
 use super::status::Status;
@@ -68,6 +69,11 @@ pub(crate) fn run_all(
     if let Err(error) = cluster::allot(&mut clusters) {
         return error.into();
     }
+    let managed = Managed::of_process();
+    let clusters = match &managed {
+        Some(managed) => clusters.into_iter().map(|cluster| managed.direct(cluster)).collect(),
+        None => clusters,
+    };
     limits::Limits::raise();
     heap::keep_memory();
     // Without it, the first time that a worker falls asleep takes longer.
@@ -89,8 +95,14 @@ pub(crate) fn run_all(
         Ok(watch) => watch,
         Err(error) => return Exit::failed(&format!("cannot start a thread: {error}")),
     };
+    let (control, is_managed) = (Control::default(), managed.is_some());
+    if let Some(managed) = managed
+        && let Err(error) = managed.serve(&control)
+    {
+        return Exit::failed(&format!("cannot start a thread: {error}"));
+    }
     let exit = match Program::start(clusters, configuration, notices, starting) {
-        Ok(program) => supervise(program, &inbox),
+        Ok(program) => supervise(program, &inbox, &control, is_managed),
         Err(error) => error.into(),
     };
     closer.close();
@@ -120,9 +132,15 @@ fn watch(mut signals: Signals, notices: &Sender<Notice>, starting: &Starting) {
 
 /// Obeys until every cluster has ended. They end together: a program that serves half of what it
 /// should is worse than one that somebody restarts.
-fn supervise(mut program: Program, inbox: &Receiver<Notice>) -> Exit {
-    let mut manager = Manager::of_process();
+fn supervise(
+    mut program: Program,
+    inbox: &Receiver<Notice>,
+    control: &Control,
+    is_managed: bool,
+) -> Exit {
+    let mut manager = Manager::of_process().corelanes(is_managed);
     let mut status = Status::of(program.handles());
+    control.ready(program.remotes());
     manager.ready(&status.line());
     while program.is_serving() {
         match next(inbox, &mut manager) {
@@ -130,14 +148,21 @@ fn supervise(mut program: Program, inbox: &Receiver<Notice>) -> Exit {
                 manager.reloading();
                 say(&program.reload());
                 status = Status::of(program.handles());
+                control.ready(program.remotes());
                 manager.ready(&status.line());
             }
             Notice::Signal(Signal::Reopen) => {
                 say("SIGUSR1 ignored: there are no log files to open again");
             }
             Notice::Signal(Signal::Terminate | Signal::Interrupt) => {
+                control.draining();
                 manager.stopping();
                 program.drain();
+            }
+            Notice::Happened(cluster, Event::Closed) => {
+                if program.closed(cluster) {
+                    control.closed();
+                }
             }
             Notice::Happened(cluster, event) => {
                 if status.heed(cluster, &event) {
@@ -147,6 +172,7 @@ fn supervise(mut program: Program, inbox: &Receiver<Notice>) -> Exit {
             Notice::Stopped(cluster) => {
                 if program.ended(cluster) {
                     // The manager hears of it first, lest it take the end for a failure.
+                    control.draining();
                     manager.stopping();
                     program.drain();
                 }

@@ -1,0 +1,168 @@
+//! What is looked at every few seconds: memory, logs, and what could not be done before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::app::Order;
+use super::super::health::Probe;
+use super::super::link::Purpose;
+use super::super::log::{self, Rotation};
+use super::Engine;
+use crate::control::Status;
+use crate::control::wire::Ask;
+use crate::sys::notify::{self, State};
+use std::os::fd::AsFd;
+
+/// How often, while anything runs.
+const EVERY: Duration = Duration::from_secs(5);
+/// How often if nothing does: only so that what could not be written is tried again.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// A service manager that wants to hear that this manager is alive.
+pub(super) struct Watchdog {
+    every: Option<Duration>,
+    due: Instant,
+}
+
+impl Watchdog {
+    pub(super) fn of_process(now: Instant) -> Self {
+        // A value that says nothing was said to nobody.
+        let every = notify::watchdog().ok().flatten().map(|interval| interval / 2);
+        Self { every, due: now }
+    }
+
+    pub(super) fn due(&self) -> Instant {
+        if self.every.is_some() { self.due } else { self.due + IDLE * 24 * 365 }
+    }
+
+    pub(super) fn feed(&mut self, now: Instant) {
+        if let Some(every) = self.every.filter(|_| self.due <= now) {
+            self.due = now + every;
+            if let Err(error) = notify::notify(&[State::Watchdog]) {
+                tracing::warn!(%error, "the service manager cannot be told");
+            }
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn look_round(&mut self, now: Instant) {
+        let every = if self.lives.is_empty() && self.problems.is_empty() { IDLE } else { EVERY };
+        self.tick = now + every;
+        for life in self.lives.values_mut() {
+            life.note();
+            let answers = life.answers();
+            if let Some(link) = life.link_mut()
+                && answers
+                && !link.waits_for(Purpose::Status)
+            {
+                // Its figures, for rates.
+                let _gone = link.ask(Ask::Status, Purpose::Status);
+            }
+        }
+        self.limit_memory(now);
+        self.rotate_logs();
+        self.changed |= self.problems.contains_key("state");
+    }
+
+    /// Something has begun to run: it is looked at soon.
+    pub(super) fn look_soon(&mut self) {
+        self.tick = self.tick.min(Instant::now() + EVERY);
+    }
+
+    /// What uses more memory than it may is replaced, without a request lost.
+    fn limit_memory(&mut self, now: Instant) {
+        let over = |(id, app): (&u32, &super::App)| {
+            let most = app.spec().memory_max?;
+            let latest = |life: &super::Life| life.samples[1].as_ref().map_or(0, |it| it.memory);
+            let used: u64 = self.serving(*id).map(latest).sum();
+            let reload = used > most && app.status() == Status::Online && app.is_idle();
+            reload.then(|| (*id, Arc::clone(app.spec()), used))
+        };
+        let over: Vec<_> = self.apps.iter().filter_map(over).collect();
+        for (id, spec, used) in over {
+            let name = &spec.name;
+            tracing::warn!("{name}: reloaded, it uses {used} bytes of memory, more than it may");
+            if let Some(app) = self.apps.get_mut(&id) {
+                let effects = app.order(Order::Reload(spec), None, now);
+                self.enqueue(id, effects);
+            }
+        }
+    }
+
+    /// Has those apps asked, and only those, that are online and want to be.
+    pub(super) fn ask_after_health(&mut self) {
+        let wanted = |id: &u32| {
+            let app = self.apps.get(id).filter(|app| app.status() == Status::Online)?;
+            let health = app.spec().health.clone()?;
+            let address = self.sockets.get(id)?.first()?;
+            Some((address, health))
+        };
+        let wanted: Vec<_> = self.apps.keys().filter_map(|id| Some((*id, wanted(id)?))).collect();
+        self.probes.retain(|id, _| wanted.iter().any(|(other, _)| other == id));
+        for (id, (address, health)) in wanted {
+            if self.probes.get(&id).is_some_and(|probe| probe.suits(&address, &health)) {
+                continue;
+            }
+            self.ailing.remove(&id);
+            match Probe::start(id, address, health, self.desk.clone()) {
+                Ok(probe) => drop(self.probes.insert(id, probe)),
+                Err(error) => tracing::warn!(%error, "an app cannot be asked whether it is well"),
+            }
+        }
+    }
+
+    /// An app has been asked. One that is not well too often is replaced.
+    pub(super) fn heard_health(&mut self, id: u32, result: Result<(), String>) {
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        let Some(health) = app.spec().health.clone() else { return };
+        let Err(problem) = result else {
+            self.ailing.remove(&id);
+            return;
+        };
+        if app.status() != Status::Online || !app.is_idle() {
+            return;
+        }
+        let failures = self.ailing.entry(id).or_default();
+        *failures += 1;
+        let name = &app.spec().name;
+        tracing::warn!("{name}: not well, {failures} of {}: {problem}", health.failures);
+        if *failures < health.failures {
+            return;
+        }
+        self.ailing.remove(&id);
+        let spec = Arc::clone(app.spec());
+        let effects = app.order(Order::Reload(spec), None, Instant::now());
+        self.enqueue(id, effects);
+    }
+
+    fn rotate_logs(&mut self) {
+        let mut problem = None;
+        for (id, app) in &self.apps {
+            let files = log::files(app.spec(), &self.home);
+            let how = if app.embeds() == Some(true) { Rotation::Rename } else { Rotation::Copy };
+            let rotated = log::rotate(&files, app.spec(), how);
+            let reopened = rotated.and_then(|renamed| {
+                if !renamed {
+                    return Ok(());
+                }
+                let opened = log::open(&files)?;
+                let output = [opened[0].as_fd(), opened[1].as_fd()];
+                let lives = self.lives.iter_mut().filter(|((of, _), _)| of == id);
+                for link in lives.filter_map(|(_, life)| life.link_mut()) {
+                    // One that does not hear writes on to the file that was put aside.
+                    let _gone = link.ask_with(Ask::Logs, Purpose::Tell, &output);
+                }
+                Ok(())
+            });
+            if let Err(error) = reopened {
+                problem =
+                    Some(format!("{}: its logs cannot be put aside: {error}", app.spec().name));
+            }
+        }
+        match problem {
+            Some(problem) => drop(self.problems.insert("logs", problem)),
+            None => drop(self.problems.remove("logs")),
+        }
+    }
+}

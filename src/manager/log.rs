@@ -1,0 +1,166 @@
+//! What the apps write: straight to their files. The manager opens them, puts aside what has grown
+//! too large, and reads the end of them.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::control::{Home, LogFiles, Spec};
+
+/// The permissions of a log: there may be anything in it.
+const MODE: u32 = 0o600;
+/// How much of the end of a log is looked at for its last lines.
+const TAIL_BYTES: u64 = 16 * 1024;
+
+/// Where an app writes.
+pub(super) fn files(spec: &Spec, home: &Home) -> LogFiles {
+    let dir = spec.logs.dir.clone().unwrap_or_else(|| home.logs());
+    let file = |kind: &str| dir.join(format!("{}.{kind}.log", spec.name));
+    LogFiles { out: file("out"), err: file("err") }
+}
+
+/// Opens both, to write at their ends.
+pub(super) fn open(files: &LogFiles) -> io::Result<[File; 2]> {
+    let open = |path: &Path| {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        let mut options = File::options();
+        let opened = options.append(true).create(true).mode(MODE).open(path);
+        opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    };
+    Ok([open(&files.out)?, open(&files.err)?])
+}
+
+/// How a program is had to write to another file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rotation {
+    /// It is told to, and the old file is given another name.
+    Rename,
+    /// It cannot be told: the old file is copied and emptied. What is written in between is lost.
+    Copy,
+}
+
+/// Puts aside those that are too large; whether any was renamed, so that new ones must be opened.
+pub(super) fn rotate(files: &LogFiles, spec: &Spec, how: Rotation) -> io::Result<bool> {
+    let mut renamed = false;
+    for path in [&files.out, &files.err] {
+        let too_large = fs::metadata(path).is_ok_and(|file| file.len() > spec.logs.rotate_bytes);
+        if !too_large {
+            continue;
+        }
+        let keep = spec.logs.keep;
+        for number in (1..keep).rev() {
+            let from = numbered(path, number);
+            if from.exists() {
+                fs::rename(from, numbered(path, number + 1))?;
+            }
+        }
+        let first = numbered(path, 1);
+        match how {
+            Rotation::Rename if keep > 0 => {
+                fs::rename(path, first)?;
+                renamed = true;
+            }
+            Rotation::Copy if keep > 0 => {
+                fs::copy(path, first)?;
+                empty(path)?;
+            }
+            _ => empty(path)?,
+        }
+    }
+    Ok(renamed)
+}
+
+/// Empties both.
+pub(super) fn flush(files: &LogFiles) -> io::Result<()> {
+    for path in [&files.out, &files.err] {
+        match empty(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn empty(path: &Path) -> io::Result<()> {
+    File::options().write(true).open(path)?.set_len(0)
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// The last lines of a log from that byte on, at most so many.
+pub(super) fn tail(path: &Path, from: u64, lines: usize) -> Vec<String> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let end = file.seek(SeekFrom::End(0))?;
+        let cut = end.saturating_sub(from) > TAIL_BYTES;
+        file.seek(SeekFrom::Start(if cut { end - TAIL_BYTES } else { from.min(end) }))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        io::Result::Ok((bytes, cut))
+    };
+    let Ok((bytes, cut)) = read() else { return Vec::new() };
+    let text = String::from_utf8_lossy(&bytes);
+    // The first one is not whole, if there is more before it.
+    let all: Vec<_> = text.lines().skip(usize::from(cut)).map(str::to_owned).collect();
+    all[all.len().saturating_sub(lines)..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::control::plain_spec;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_too_large_is_put_aside_and_only_so_many_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().into()).unwrap();
+        let mut spec = plain_spec("a");
+        (spec.logs.rotate_bytes, spec.logs.keep) = (4, 2);
+        let files = files(&spec, &home);
+        for number in 0..4 {
+            let [mut out, _] = open(&files).unwrap();
+            assert!(!rotate(&files, &spec, Rotation::Rename).unwrap(), "nothing is too large");
+            write!(out, "line {number}").unwrap();
+            assert!(rotate(&files, &spec, Rotation::Rename).unwrap());
+        }
+        assert_eq!(names(&home.logs()), ["a.err.log", "a.out.log.1", "a.out.log.2"]);
+        assert_eq!(fs::read_to_string(home.logs().join("a.out.log.1")).unwrap(), "line 3");
+        let [mut out, _] = open(&files).unwrap();
+        write!(out, "copied").unwrap();
+        assert!(!rotate(&files, &spec, Rotation::Copy).unwrap());
+        write!(out, "after").unwrap();
+        assert_eq!(fs::read_to_string(&files.out).unwrap(), "after");
+        assert_eq!(fs::read_to_string(home.logs().join("a.out.log.1")).unwrap(), "copied");
+        flush(&files).unwrap();
+        assert_eq!(fs::read_to_string(&files.out).unwrap(), "");
+    }
+
+    #[test]
+    fn the_tail_is_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        assert!(tail(&path, 0, 3).is_empty());
+        fs::write(&path, "a\nb\nc\nd\n").unwrap();
+        assert_eq!(tail(&path, 0, 3), ["b", "c", "d"]);
+        assert_eq!(tail(&path, 6, 3), ["d"]);
+        assert!(tail(&path, 99, 3).is_empty());
+        fs::write(&path, format!("{}\nend", "x".repeat(20_000))).unwrap();
+        assert_eq!(tail(&path, 0, 3), ["end"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! The manager: it keeps programs running, and answers the command line.
+//!
+//! It forwards no byte of traffic and no line of a log: whatever becomes of it, the programs serve.
+//!
+//! | file | what |
+//! |---|---|
+//! | `process` | one process: states and events, without a clock |
+//! | `app` | an app's processes, and what is being done with them, without a clock |
+//! | `engine` | the thread that does it |
+//! | `launch` | from a description to a process |
+//! | `link` | questions to a program, and its answers |
+//! | `socket` | the listening sockets, held for the apps |
+//! | `health` | is the app well? |
+//! | `log` | what the apps write |
+//! | `store` | what is remembered |
+//! | `upgrade` | from one corelane to the next |
+//! | `metrics` | what is counted, for Prometheus |
+//! | `api` | what can be asked, over HTTP |
+//! | `daemon` | the process that all of this runs in |
+
+mod api;
+mod app;
+mod daemon;
+mod engine;
+mod health;
+mod launch;
+mod link;
+mod log;
+mod metrics;
+mod process;
+mod socket;
+mod store;
+mod upgrade;
+
+pub(crate) use daemon::{DaemonError, check_state, daemon, open_log};
