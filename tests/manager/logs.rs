@@ -1,0 +1,45 @@
+//! What has grown too large. It is looked for every few seconds.
+
+use std::fs;
+use std::io::Write;
+
+use super::world::{World, shell, until, web};
+
+const ROTATION: &str = "logs = { rotate_bytes = \"4KiB\", keep = 2 }\n";
+
+#[test]
+fn a_log_of_a_built_in_app_is_put_aside_and_written_on_elsewhere() {
+    let config = web("one").replace("routes =", &format!("{ROTATION}routes ="));
+    let world = World::with(&config);
+    let pid = world.pid("web");
+    let path = world.path("h/logs/web.err.log");
+    let mut log = fs::File::options().append(true).open(&path).unwrap();
+    log.write_all("as many lines as it takes\n".repeat(200).as_bytes()).unwrap();
+    until("it is put aside", || world.path("h/logs/web.err.log.1").exists());
+    until("there is a new one", || path.exists());
+    assert!(world.read("h/logs/web.err.log.1").ends_with("as it takes\n"));
+    // It has been told, and not been restarted.
+    world.done(&["scale", "web", "3"]);
+    until("it writes to the new one", || {
+        world.read("h/logs/web.err.log").contains("now 3 workers")
+    });
+    assert_eq!(world.pid("web"), pid);
+    assert!(!world.read("h/logs/web.err.log.1").contains("now 3 workers"));
+}
+
+#[test]
+fn a_log_of_a_plain_program_is_copied_and_emptied() {
+    let script = "while :; do echo a line of some length, to be written often; sleep 0.01; done";
+    let world = World::with(&shell("chatty", script, ROTATION));
+    let pid = world.pid("chatty");
+    let aside = || world.read("h/logs/chatty.out.log.1");
+    until("it is put aside", || aside().len() > 4096);
+    assert!(aside().lines().all(|line| line == "a line of some length, to be written often"));
+    let grows = || !world.read("h/logs/chatty.out.log").is_empty();
+    until("it writes on", grows);
+    // What is written on begins where the file does: there is no hole before it.
+    assert!(world.read("h/logs/chatty.out.log").starts_with("a line"));
+    assert_eq!(world.pid("chatty"), pid);
+    let last = || world.done(&["logs", "chatty", "--nostream", "--lines", "2"]).out;
+    until("the last lines are shown", || last().lines().count() == 2);
+}
