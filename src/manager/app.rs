@@ -290,6 +290,15 @@ impl App {
         self.slots.push(Slot { key, role, spec, process, closed: false });
     }
 
+    /// It had ended too often under a manager before, and stays down until somebody steps in.
+    pub(super) fn restore_errored(&mut self, problem: String) {
+        self.slots_made += 1;
+        let spec = Arc::clone(&self.spec);
+        let process = Process::errored(rules(&spec), problem);
+        let (key, role) = (self.slots_made, Role::Serving);
+        self.slots.push(Slot { key, role, spec, process, closed: false });
+    }
+
     /// What else was known of it.
     pub(super) fn recall(&mut self, restarts: u64, killed: bool, embeds: Option<bool>, made: u32) {
         (self.restarts, self.killed) = (restarts, killed);

@@ -115,6 +115,11 @@ impl Process {
         Self { state: State::Stopped, rules, budget, problem: None }
     }
 
+    /// One that a manager before has seen end too often, for this reason.
+    pub(super) fn errored(rules: Rules, problem: String) -> Self {
+        Self { state: State::Errored, problem: Some(problem), ..Self::new(rules) }
+    }
+
     pub(super) fn state(&self) -> State {
         self.state
     }

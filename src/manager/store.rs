@@ -33,6 +33,9 @@ pub(super) struct RememberedApp {
     pub(super) killed: bool,
     pub(super) restarts: u64,
     pub(super) embeds: Option<bool>,
+    /// Why it is errored, if it is.
+    #[serde(default)]
+    pub(super) errored: Option<String>,
     /// Whether its program has ever said itself that it was ready.
     pub(super) notifies: bool,
     pub(super) slots_made: u32,
@@ -193,6 +196,7 @@ mod tests {
             killed: false,
             restarts: 2,
             embeds: Some(true),
+            errored: None,
             notifies: false,
             slots_made: 9,
             listens: Vec::new(),

@@ -144,3 +144,17 @@ fn a_manager_that_is_told_to_end_leaves_the_apps_running() {
     world.done(&["kill"]);
     is_refused(address);
 }
+
+#[test]
+fn an_errored_app_stays_so_under_the_next_manager() {
+    let world = World::new();
+    world.describe(&crashing(2));
+    world.exits(70, &["start", "corelane.toml"]);
+    let runs = world.read("runs");
+    world.kill_manager();
+    world.done(&["resurrect"]);
+    let app = world.app("crash");
+    assert_eq!(app["status"], "errored");
+    assert!(app["problem"].as_str().unwrap().contains("exited with code 7"), "{app}");
+    assert_eq!(world.read("runs"), runs, "nobody has tried it again");
+}

@@ -17,8 +17,8 @@ use super::super::store::{Memory, Phase, RememberedApp, RememberedProcess, Remem
 use super::super::upgrade::Kept;
 use super::Engine;
 use super::life::Life;
-use crate::control::Spec;
 use crate::control::wire::{Ask, ProgramReport, Tell};
+use crate::control::{Spec, Status};
 use crate::sys::child::{Child, environment};
 use crate::sys::stat::Stat;
 
@@ -83,6 +83,11 @@ impl Engine {
                 found.push((process, child));
             }
         }
+        let errored = remembered.errored.filter(|_| found.is_empty());
+        let stays = errored.is_some();
+        if let Some(problem) = errored {
+            app.restore_errored(problem);
+        }
         let embeds = app.embeds() == Some(true);
         self.apps.insert(id, app);
         for (process, child) in found {
@@ -90,7 +95,7 @@ impl Engine {
         }
         let Some(app) = self.apps.get_mut(&id) else { return };
         app.resume_rollout();
-        if remembered.wanted && !killed {
+        if remembered.wanted && !killed && !stays {
             let effects = app.order(Order::Start, None, Instant::now());
             self.enqueue(id, effects);
         }
@@ -183,6 +188,7 @@ impl Engine {
             killed: app.is_killed(),
             restarts: app.restarts(),
             embeds: app.embeds(),
+            errored: (app.status() == Status::Errored).then(|| app.problem().unwrap_or_default()),
             notifies: self.notifies.contains(&id),
             slots_made: app.slots_made(),
             listens: self.sockets.get(&id).map(super::Sockets::listens).unwrap_or_default(),
