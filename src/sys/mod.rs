@@ -2,6 +2,8 @@
 //! probe, signals, who holds a listening socket, and what a service manager passes and wants to
 //! hear. This room knows nothing of HTTP and uses no other room.
 
+#[cfg(test)]
+pub(crate) mod alone;
 #[cfg(feature = "cli")]
 pub(crate) mod child;
 pub(crate) mod cpu;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use super::*;
+use crate::sys::alone::alone;
 
 /// A waker that does something when it is woken, and something else when it goes.
 struct Hook {
@@ -484,7 +485,7 @@ fn a_busy_core_hears_glommio() {
 #[test]
 fn an_ended_life_leaves_no_more_than_the_eventfd_that_glommio_leaks() {
     const LIVES: usize = 40;
-    if !alone() {
+    if !alone(&[("MALLOC_ARENA_MAX", "1")]) {
         return;
     }
     let before = (descriptors(), threads());
@@ -500,7 +501,7 @@ fn an_ended_life_leaves_no_more_than_the_eventfd_that_glommio_leaks() {
 #[test]
 fn a_handle_that_is_leaked_keeps_neither_ring_nor_buffers() {
     const LIVES: usize = 20;
-    if !alone() {
+    if !alone(&[("MALLOC_ARENA_MAX", "1")]) {
         return;
     }
     let life = || {
@@ -540,27 +541,6 @@ fn calls_fail_once_the_life_has_ended() {
     .join()
     .unwrap();
 }
-
-/// Whether this process runs nothing but the calling test. If not, runs it in one that does: what
-/// is counted there nobody else opens and closes.
-fn alone() -> bool {
-    if std::env::var_os(ALONE).is_some() {
-        return true;
-    }
-    let name = std::thread::current().name().unwrap().to_owned();
-    let program = std::env::current_exe().unwrap();
-    let mut alone = std::process::Command::new(program);
-    let alone = alone
-        .args(["--exact", &name])
-        .env(ALONE, "1")
-        .env("MALLOC_ARENA_MAX", "1")
-        .output()
-        .unwrap();
-    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
-    false
-}
-
-const ALONE: &str = "CORELANE_TEST_ALONE";
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::net::Shutdown;
-use std::process::Command;
 
 use futures_lite::stream;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::sys::alone::alone;
 
 const HOST: &str = "Host: h\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(80);
@@ -223,23 +223,12 @@ fn answers_to_one_who_does_not_read_are_not_piled_up() {
     assert!(served < 1700, "{served} answers of {} bytes", exchange::COPIED_MAX);
 }
 
-const RUN_OUT: &str = "server::tests::client::accepting_resumes_when_descriptors_are_closed";
-
 #[test]
 fn accepting_resumes_when_descriptors_are_closed() {
     // The limit is the process's, so this takes one of its own.
-    if std::env::var_os("CORELANE_TEST_RUN_OUT").is_some() {
-        return run_out_of_descriptors();
+    if !alone(&[]) {
+        return;
     }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", RUN_OUT, "--nocapture"])
-        .env("CORELANE_TEST_RUN_OUT", "1")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn run_out_of_descriptors() {
     // The kernel looks at the limit when the accept begins, so it is set before there is one.
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
     let maximum = getrlimit(Resource::Nofile).maximum;
