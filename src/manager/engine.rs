@@ -31,9 +31,9 @@ use self::verb::Waiter;
 use super::api::{Command, Desk, Reply};
 use super::app::{App, Effect};
 use super::health::Probe;
-use super::process;
 use super::socket::Sockets;
 use super::store::{Memory, Store};
+use super::{log, process};
 use crate::control::Home;
 use crate::sys::cpu::AllowedCpus;
 use crate::sys::hearing::Hearing;
@@ -76,7 +76,7 @@ pub(super) struct Engine {
     waiters: BTreeMap<u64, Waiter>,
     tickets: u64,
     /// How long an app's log of errors was when it was launched last.
-    log_marks: BTreeMap<u32, u64>,
+    log_marks: BTreeMap<u32, log::Ends>,
     /// Orders that wait for other apps.
     held: Vec<Held>,
     asking: Vec<Asking>,

@@ -94,8 +94,27 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
+/// How long both logs were at some time, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ends {
+    out: u64,
+    err: u64,
+}
+
+/// How long they are now.
+pub(super) fn ends(files: &LogFiles) -> Ends {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    Ends { out: length(&files.out), err: length(&files.err) }
+}
+
+/// The last lines that were written since: the complaints, or else what was said.
+pub(super) fn since(files: &LogFiles, ends: Ends, lines: usize) -> Vec<String> {
+    let complaints = tail(&files.err, ends.err, lines);
+    if complaints.is_empty() { tail(&files.out, ends.out, lines) } else { complaints }
+}
+
 /// The last lines of a log from that byte on, at most so many.
-pub(super) fn tail(path: &Path, from: u64, lines: usize) -> Vec<String> {
+fn tail(path: &Path, from: u64, lines: usize) -> Vec<String> {
     let read = || {
         let mut file = File::open(path)?;
         let end = file.seek(SeekFrom::End(0))?;

@@ -43,3 +43,18 @@ fn a_log_of_a_plain_program_is_copied_and_emptied() {
     let last = || world.done(&["logs", "chatty", "--nostream", "--lines", "2"]).out;
     until("the last lines are shown", || last().lines().count() == 2);
 }
+
+#[test]
+fn of_an_app_that_fails_the_last_lines_are_shown_wherever_it_writes_them() {
+    let world = World::new();
+    for (script, shown, not) in [
+        ("echo on stdout; exit 3", "    on stdout\n", "stderr"),
+        ("echo on stdout; echo on stderr >&2; exit 3", "    on stderr\n", "stdout"),
+    ] {
+        world.describe(&shell("bad", script, ""));
+        let called = world.exits(1, &["start", "corelane.toml"]);
+        assert!(called.err.contains("exited with code 3"), "{}", called.err);
+        assert!(called.err.contains(shown) && !called.err.contains(not), "{}", called.err);
+        world.done(&["delete", "bad"]);
+    }
+}

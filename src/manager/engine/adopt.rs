@@ -136,7 +136,9 @@ impl Engine {
         };
         let tell = matches!(found, Found::Stopping { .. })
             && !report.as_ref().is_some_and(|report| report.draining);
-        life.report = report;
+        if let Some(report) = report {
+            life.hear(report);
+        }
         let pid = life.child().pid();
         self.lives.insert(place, life);
         tracing::info!("{}: adopted pid {pid}", spec.name);

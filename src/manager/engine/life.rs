@@ -28,6 +28,8 @@ pub(super) struct Life {
     /// What it said last.
     pub(super) report: Option<ProgramReport>,
     /// When it was last asked how it is, with what it had used by then.
+    /// As of when.
+    reported: Instant,
     pub(super) samples: [Option<Sample>; 2],
 }
 
@@ -37,13 +39,25 @@ pub(super) struct Sample {
     pub(super) at: Instant,
     pub(super) cpu: Duration,
     pub(super) memory: u64,
-    /// The requests of each worker.
+    /// The requests of each worker, and when it had said so.
     pub(super) requests: Vec<u64>,
+    pub(super) reported: Instant,
 }
 
 impl Life {
     pub(super) fn new(child: Child, link: Option<Link>, answers: bool) -> Self {
-        Self { child, link, answers, report: None, samples: [None, None] }
+        let reported = Instant::now();
+        Self { child, link, answers, report: None, reported, samples: [None, None] }
+    }
+
+    /// It has said how it is.
+    pub(super) fn hear(&mut self, report: ProgramReport) {
+        self.report = Some(report);
+        self.reported = Instant::now();
+    }
+
+    pub(super) fn reported(&self) -> Instant {
+        self.reported
     }
 
     pub(super) fn child(&self) -> &Child {
@@ -74,9 +88,8 @@ impl Engine {
 
     fn mark_log(&mut self, id: u32) {
         let Some(app) = self.apps.get(&id) else { return };
-        let path = log::files(app.spec(), &self.home).err;
-        let length = std::fs::metadata(path).map_or(0, |file| file.len());
-        self.log_marks.insert(id, length);
+        let ends = log::ends(&log::files(app.spec(), &self.home));
+        self.log_marks.insert(id, ends);
     }
 
     fn try_spawn(&mut self, place: Place) -> Result<(), String> {
@@ -193,7 +206,7 @@ impl Engine {
         match tell {
             Tell::Status(report) => {
                 let closed = report.closed;
-                life.report = Some(report);
+                life.hear(report);
                 if life.samples[1].is_none() {
                     life.note();
                 }

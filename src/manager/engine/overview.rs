@@ -16,8 +16,9 @@ use crate::sys::stat::{Stat, cpu_clock};
 
 /// How long a program may take to say how it is.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Rates are taken over at least this long.
-const SPAN_MIN: Duration = Duration::from_secs(1);
+/// Samples are at least so far apart, and a rate is taken over at least half of it.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+const SPAN_MIN: Duration = Duration::from_millis(500);
 
 /// Somebody who wants to know, and the programs that have not answered yet.
 pub(super) struct Asking {
@@ -196,14 +197,9 @@ impl Life {
     /// Its workers, with their rates of late.
     fn workers(&self) -> Vec<WorkerReport> {
         let mut workers = self.report.as_ref().map(|it| it.workers.clone()).unwrap_or_default();
-        let now = Instant::now();
-        let Some(before) = self.before(now) else { return workers };
-        let span = (now - before.at).as_secs_f64();
         for (index, worker) in workers.iter_mut().enumerate() {
-            let earlier = before.requests.get(index).copied().unwrap_or(worker.requests);
-            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-            let requests = worker.requests.saturating_sub(earlier) as f64;
-            worker.requests_per_second = requests / span;
+            worker.requests_per_second =
+                rate(&self.samples, index, worker.requests, self.reported());
         }
         workers
     }
@@ -217,6 +213,7 @@ impl Life {
             cpu: cpu_clock(pid).unwrap_or_default(),
             memory: Stat::of(pid).map_or(0, |stat| stat.resident),
             requests: requests.map(|worker| worker.requests).collect(),
+            reported: self.reported(),
         }
     }
 
@@ -228,7 +225,7 @@ impl Life {
 
     /// Remembers what it has used by now, unless that was a moment ago.
     pub(super) fn note_if_due(&mut self) {
-        let recent = |sample: &Sample| sample.at.elapsed() < SPAN_MIN;
+        let recent = |sample: &Sample| sample.at.elapsed() < SAMPLE_EVERY;
         if !self.samples[1].as_ref().is_some_and(recent) {
             self.note();
         }
@@ -241,6 +238,51 @@ impl Life {
     }
 }
 
+/// Requests per second of a worker that had answered so many as of its latest report.
+fn rate(samples: &[Option<Sample>; 2], worker: usize, requests: u64, reported: Instant) -> f64 {
+    let since = |sample: &Sample| reported.saturating_duration_since(sample.reported);
+    let mut samples = samples.iter().flatten().rev();
+    let Some(before) = samples.find(|sample| since(sample) >= SPAN_MIN) else { return 0.0 };
+    let earlier = before.requests.get(worker).copied().unwrap_or(requests);
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let answered = requests.saturating_sub(earlier) as f64;
+    answered / since(before).as_secs_f64()
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_of_the_time_between_two_reports() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let sample = |noted, reported, requests| {
+            let (at, reported) = (at(noted), at(reported));
+            let (cpu, memory) = (Duration::ZERO, 0);
+            Some(Sample { at, cpu, memory, requests: vec![requests], reported })
+        };
+        let cases = [
+            // What was noted long after it was reported is as old as the report.
+            ([None, sample(1900, 1000, 700)], 1400, 2000, 700.0),
+            ([sample(0, 0, 0), sample(1000, 1000, 700)], 1400, 2000, 700.0),
+            // A moment ago is too short.
+            ([sample(0, 0, 0), sample(1900, 1900, 1390)], 1400, 2000, 700.0),
+            // Nothing was said meanwhile.
+            ([sample(1000, 1000, 700), sample(2000, 1000, 700)], 700, 1000, 0.0),
+            ([None, None], 1400, 2000, 0.0),
+            // Its successor counts from 0.
+            ([None, sample(1000, 1000, 700)], 5, 2000, 0.0),
+        ];
+        for (samples, requests, reported, expected) in cases {
+            let rate = rate(&samples, 0, requests, at(reported));
+            assert!((rate - expected).abs() < 0.001, "{samples:?}: {rate} instead of {expected}");
+        }
+        let samples = [None, sample(1000, 1000, 700)];
+        assert!(rate(&samples, 1, 9, at(2000)).abs() < 0.001, "a worker that is new");
+    }
 }

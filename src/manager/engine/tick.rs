@@ -50,7 +50,7 @@ impl Engine {
         let every = if self.lives.is_empty() && self.problems.is_empty() { IDLE } else { EVERY };
         self.tick = now + every;
         for life in self.lives.values_mut() {
-            life.note();
+            life.note_if_due();
             let answers = life.answers();
             if let Some(link) = life.link_mut()
                 && answers

@@ -220,7 +220,7 @@ impl Engine {
             (Code::Done, _) | (_, None) => Vec::new(),
             (_, Some(spec)) => {
                 let from = self.log_marks.get(id).copied().unwrap_or_default();
-                log::tail(&log::files(spec, &self.home).err, from, LOG_LINES)
+                log::since(&log::files(spec, &self.home), from, LOG_LINES)
             }
         };
         let app = name.clone();
