@@ -121,6 +121,12 @@ pub(super) enum Verb {
     /// Show the apps on the terminal, live.
     #[command(visible_alias = "dash")]
     Monit,
+    /// Serve the same to browsers; prints the address to open.
+    Dashboard {
+        /// Where: an address and a port, or `unix:` and a path.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9615")]
+        listen: Address,
+    },
     /// Say whether a manager runs, and which.
     Ping(Output),
     /// Print a systemd unit that runs the manager at boot.

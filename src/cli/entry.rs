@@ -8,7 +8,8 @@ use clap::Parser;
 use super::args::{Command, Verb};
 use super::exit::{Code, Failure};
 use super::{
-    bench, check, completion, daemon, describe, list, logs, monit, order, run, start, startup,
+    bench, check, completion, daemon, dashboard, describe, list, logs, monit, order, run, start,
+    startup,
 };
 
 /// Runs the program that the command line asks for.
@@ -46,6 +47,7 @@ fn obey(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Resurrect(output) => order::resurrect(output),
         Verb::Kill(output) => order::kill(output),
         Verb::Monit => monit::monit(),
+        Verb::Dashboard { listen } => dashboard::dashboard(listen),
         Verb::Ping(output) => order::ping(output),
         Verb::Startup(options) => startup::startup(&options),
         Verb::Unstartup(options) => startup::unstartup(&options),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::cluster::StartError;
 use crate::config::ConfigError;
 use crate::control::{ClientError, HomeError};
 use crate::loadgen::{RunError, UrlError};
@@ -94,6 +95,17 @@ pub(crate) enum Failure {
         /// Where it writes.
         log: PathBuf,
     },
+    /// A file of the home is of no use.
+    #[error("cannot use {}: {problem}\nhint: remove it, and another is made", .path.display())]
+    Kept {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A server could not be started.
+    #[error(transparent)]
+    Serve(StartError),
     /// The result could not be written.
     #[error("cannot write to stdout: {0}")]
     Output(io::Error),
@@ -114,6 +126,8 @@ impl Failure {
             | Self::Manager(_)
             | Self::Daemon(_)
             | Self::NotStarted { .. }
+            | Self::Kept { .. }
+            | Self::Serve(_)
             | Self::Output(_) => Code::Failed,
         }
     }

@@ -9,6 +9,7 @@ mod check;
 mod completion;
 mod connect;
 mod daemon;
+mod dashboard;
 mod describe;
 mod entry;
 mod exit;

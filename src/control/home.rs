@@ -100,6 +100,11 @@ impl Home {
         self.0.join("logs")
     }
 
+    /// What lets a browser in.
+    pub(crate) fn dashboard_token(&self) -> PathBuf {
+        self.0.join("dashboard.token")
+    }
+
     /// What the manager itself writes.
     pub(crate) fn manager_log(&self) -> PathBuf {
         self.0.join("manager.log")

@@ -19,6 +19,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is a failure of the test")]
 
 mod client;
+mod dashboard;
 mod death;
 mod declared;
 mod ending;

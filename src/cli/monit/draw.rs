@@ -52,10 +52,8 @@ fn draw_apps(frame: &mut Frame<'_>, area: Rect, state: &State) {
             Cell::from(app.connections.to_string()),
             Cell::from(format!("{:.0}", app.requests_per_second)),
         ];
-        let marked = selected == Some(index);
-        let chosen = if marked { Modifier::REVERSED } else { Modifier::empty() };
-        let style = Style::new().add_modifier(chosen);
-        Row::new(cells).style(style)
+        let chosen = Style::new().bg(Color::Blue).add_modifier(Modifier::BOLD);
+        Row::new(cells).style(if selected == Some(index) { chosen } else { Style::new() })
     });
     let widths = [
         Constraint::Min(12),
@@ -83,7 +81,9 @@ fn draw_workers(frame: &mut Frame<'_>, area: Rect, app: &AppReport) {
             worker.latency_p99_us.to_string(),
         ])
     });
-    let table = Table::new(rows, [Constraint::Fill(1); 6]).header(Row::new(WORKERS).bold_row());
+    let widths = [Constraint::Min(6), Constraint::Min(4), Constraint::Min(11)];
+    let widths = widths.into_iter().chain([Constraint::Min(8); 3]);
+    let table = Table::new(rows, widths).header(Row::new(WORKERS).bold_row());
     frame.render_widget(table.block(Block::bordered().title("workers")), area);
 }
 
@@ -117,7 +117,7 @@ fn draw_log(frame: &mut Frame<'_>, area: Rect, app: &AppReport, state: &State) {
 fn colour(status: Status) -> Color {
     match status {
         Status::Online => Color::Green,
-        Status::Stopped => Color::DarkGray,
+        Status::Stopped => Color::Gray,
         Status::Errored => Color::Red,
         _ => Color::Yellow,
     }
