@@ -387,6 +387,34 @@ fn the_table_has_no_cycle() {
     }
 }
 
+/// A page that was cut off on its way to the disk shows it at its end.
+#[test]
+fn every_page_is_whole_and_its_links_lead_to_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).expect("docs is readable").flatten();
+    let pages = pages.map(|entry| entry.path()).chain([root.join("README.md")]);
+    let pages = pages.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let mut findings = String::new();
+    for path in pages {
+        let text = fs::read_to_string(&path).expect("a page is readable UTF-8");
+        let name = path.display();
+        if !text.ends_with('\n') {
+            writeln!(findings, "{name}: empty, or cut off").expect("a string takes all");
+        }
+        let folder = path.parent().expect("a page is in a folder");
+        // Every other piece is a block of code.
+        let prose = text.split("\n```").step_by(2);
+        let links = prose.flat_map(|prose| prose.split("](").skip(1));
+        let links = links.filter_map(|rest| rest.split([')', '#']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+            if !folder.join(link).exists() {
+                writeln!(findings, "{name}: there is no {link}").expect("a string takes all");
+            }
+        }
+    }
+    assert!(findings.is_empty(), "\n{findings}");
+}
+
 /// The guide says where each part of Express is tested; a test that is renamed takes it along.
 #[test]
 fn the_guide_names_every_test_of_express() {

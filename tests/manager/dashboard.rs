@@ -1,4 +1,5 @@
-//! The dashboard's server. What its page does in a browser is a suite of its own, `tests/dashboard`.
+//! The dashboard's server. What its page does in a browser is a suite of its own,
+//! `tests/dashboard`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
