@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::args::Overrides;
 use super::exit::Failure;
+use crate::app::LogWriter;
 use crate::cluster::{Address, Cluster};
-use crate::config::{AppConfig, Config};
+use crate::config::{Access, AppConfig, Config};
 use crate::service::{Configuration, Wanted, run_all};
 
 /// What is served if it is there and no file is named.
@@ -17,13 +18,15 @@ const STDIN: &str = "-";
 
 /// Serves a file, `./corelane.toml`, or the embedded default.
 pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode, Failure> {
-    let mut source = Source { file: file.map(Path::to_owned), overrides, holds: None, read: None };
+    let file_read = file.map(Path::to_owned);
+    let mut source = Source { file: file_read, overrides, holds: None, read: None, log: None };
     let config = source.load()?;
     if let Some(app) = config.apps.iter().find(|app| app.managed.program.is_some()) {
         let problem = format!("`{}` is a program, which only the manager runs", app.name);
         return Err(Failure::Usage { problem, hint: "`corelane start FILE` has it do so" });
     }
-    let clusters = config.apps.iter().cloned().map(cluster).collect();
+    let clusters: Result<_, Failure> = config.apps.iter().map(|app| source.cluster(app)).collect();
+    let clusters = clusters?;
     source.holds = Some(config);
     // What came in at stdin cannot be read again.
     let again = file.is_none_or(|file| file != Path::new(STDIN));
@@ -39,6 +42,8 @@ struct Source {
     holds: Option<Config>,
     /// What was read last.
     read: Option<Config>,
+    /// Where requests are logged, once any are: one thread writes for all apps.
+    log: Option<LogWriter>,
 }
 
 impl Source {
@@ -47,18 +52,30 @@ impl Source {
         apply(&self.overrides, &mut config)?;
         Ok(config)
     }
+
+    fn cluster(&mut self, app: &AppConfig) -> Result<Cluster, Failure> {
+        let failed = |error| Failure::System { what: "log requests", error };
+        let log = match (app.managed.logs.access, &self.log) {
+            (Access::Off, _) => None,
+            (_, Some(log)) => Some(log.clone()),
+            (_, None) => Some(LogWriter::stdout().map_err(failed)?),
+        };
+        if log.is_some() {
+            self.log.clone_from(&log);
+        }
+        Ok(cluster(app.clone(), log))
+    }
 }
 
 impl Configuration for Source {
     fn read(&mut self) -> Result<Vec<Wanted>, String> {
         let config = self.load().map_err(|failure| failure.to_string())?;
-        let known =
-            |app: &AppConfig| self.holds.as_ref().is_some_and(|config| config.apps.contains(app));
         let wanted = config.apps.iter().map(|app| {
-            let unchanged = known(app);
-            Wanted { cluster: cluster(app.clone()), unchanged }
+            let unchanged = self.holds.as_ref().is_some_and(|config| config.apps.contains(app));
+            let cluster = self.cluster(app).map_err(|failure| failure.to_string())?;
+            Ok(Wanted { cluster, unchanged })
         });
-        let wanted = wanted.collect();
+        let wanted = wanted.collect::<Result<_, String>>()?;
         self.read = Some(config);
         Ok(wanted)
     }
@@ -68,11 +85,11 @@ impl Configuration for Source {
     }
 }
 
-fn cluster(config: AppConfig) -> Cluster {
+fn cluster(config: AppConfig, log: Option<LogWriter>) -> Cluster {
     let config = Arc::new(config);
     let factory = {
         let config = Arc::clone(&config);
-        move || match config.app() {
+        move || match config.app(log.as_ref()) {
             Ok(app) => app,
             Err(error) => panic!("a path passed the check and is refused: {error}"),
         }
@@ -182,7 +199,7 @@ mod tests {
         app.balance = Balance::Kernel;
         app.on_panic = OnPanic::Restart;
         app.restart.max_restarts = 77;
-        let told = format!("{:?}", cluster(app.clone()));
+        let told = format!("{:?}", cluster(app.clone(), None));
         let parts = ["127.0.0.1:3000", "127.0.0.1:9100", "Kernel", "on_panic: Restart"];
         for part in parts.into_iter().chain(["max_restarts: 77"]) {
             assert!(told.contains(part), "{part}: {told}");

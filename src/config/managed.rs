@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::model::{Health, Logs, Managed, Program};
+use super::model::{Access, Health, Logs, Managed, Program};
 use super::reader::{Entry, Table};
 use super::report::Report;
 use super::unit::{GIB, HOUR, MIB};
@@ -30,7 +30,9 @@ pub(super) const SHARED_KEYS: &[&str] = &[
 pub(super) const OWN_KEYS: &[&str] = &["program", "args"];
 
 const HEALTH_KEYS: &[&str] = &["path", "interval", "timeout", "failures"];
-const LOG_KEYS: &[&str] = &["dir", "rotate_bytes", "keep"];
+const LOG_KEYS: &[&str] = &["dir", "rotate_bytes", "keep", "access"];
+const ACCESS: &[(&str, Access)] =
+    &[("off", Access::Off), ("combined", Access::Combined), ("json", Access::Json)];
 
 /// In milliseconds.
 const WAIT: RangeInclusive<u64> = 1..=24 * HOUR;
@@ -88,7 +90,7 @@ pub(super) fn read(table: &Table, base: &Managed, drain: Duration, report: &mut 
         managed.health = health(&entry, report);
     }
     if let Some(entry) = table.get("logs") {
-        managed.logs = logs(&entry, &base.logs, report);
+        managed.logs = logs(&entry, &base.logs, managed.program.is_some(), report);
     }
     waits(table, &mut managed, drain, report);
     managed
@@ -155,13 +157,19 @@ fn health(entry: &Entry, report: &mut Report) -> Option<Health> {
     })
 }
 
-fn logs(entry: &Entry, base: &Logs, report: &mut Report) -> Logs {
+fn logs(entry: &Entry, base: &Logs, is_program: bool, report: &mut Report) -> Logs {
     let Some(table) = entry.table(LOG_KEYS, report) else { return base.clone() };
+    let access = table.get("access");
+    if let Some(entry) = access.as_ref().filter(|_| is_program) {
+        entry.wrong("is for an app with `routes`; a `program` logs its requests itself", report);
+    }
+    let access = access.and_then(|entry| entry.word(ACCESS, report));
     let dir = table.get("dir").and_then(|entry| filled(&entry, report)).map(PathBuf::from);
     Logs {
         dir: dir.or_else(|| base.dir.clone()),
         rotate_bytes: table.size("rotate_bytes", ROTATE, report).unwrap_or(base.rotate_bytes),
         keep: table.count("keep", KEEP, base.keep, report),
+        access: access.unwrap_or(base.access),
     }
 }
 

@@ -31,5 +31,5 @@ mod unit;
 mod tests;
 
 pub(crate) use error::ConfigError;
-pub(crate) use model::{AppConfig, Config};
+pub(crate) use model::{Access, AppConfig, Config};
 pub(crate) use unit::duration;

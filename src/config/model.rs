@@ -10,7 +10,9 @@ use http::header::HeaderValue;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::app::{self, App, FileOptions, Files, PatternError};
+use crate::app::{
+    self, AccessLog, App, FileOptions, Files, LogWriter, PatternError, TrustedProxies,
+};
 use crate::cluster::{Address, Instances};
 use crate::restart::Restart;
 use crate::server::{Balance, Limits, OnPanic, Timeouts};
@@ -37,6 +39,8 @@ pub(crate) struct AppConfig {
     pub cpus: Option<BTreeSet<usize>>,
     /// Who serves a new connection.
     pub balance: Balance,
+    /// Whose word counts on where a request came from.
+    pub trust_proxy: Option<TrustedProxies>,
     /// What a handler's panic ends.
     pub on_panic: OnPanic,
     /// How workers are restarted.
@@ -129,11 +133,25 @@ pub(crate) struct Logs {
     pub rotate_bytes: u64,
     /// How many are kept.
     pub keep: u32,
+    /// What a built-in app writes of each request to stdout.
+    pub access: Access,
+}
+
+/// What is written of each request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A line as nginx and Apache write it.
+    Combined,
+    /// A JSON object.
+    Json,
 }
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { dir: None, rotate_bytes: 50 << 20, keep: 10 }
+        Self { dir: None, rotate_bytes: 50 << 20, keep: 10, access: Access::Off }
     }
 }
 
@@ -204,16 +222,23 @@ pub(crate) enum Action {
 }
 
 impl AppConfig {
-    /// The app that the routes describe.
+    /// The app that the routes describe; `log` is where requests are logged, if they are to be.
     ///
     /// # Errors
     /// None of a configuration that was loaded: its paths have been checked.
-    pub(crate) fn app(&self) -> Result<App, PatternError> {
+    pub(crate) fn app(&self, log: Option<&LogWriter>) -> Result<App, PatternError> {
         let mut app = App::new();
         for route in &self.routes {
             route.add_to(&mut app)?;
         }
-        Ok(app)
+        if let Some(proxies) = &self.trust_proxy {
+            app = app.trust_proxy(proxies.clone());
+        }
+        Ok(match (self.managed.logs.access, log) {
+            (Access::Off, _) | (_, None) => app,
+            (Access::Combined, Some(log)) => app.wrap(AccessLog::combined(log)),
+            (Access::Json, Some(log)) => app.wrap(AccessLog::json(log)),
+        })
     }
 }
 

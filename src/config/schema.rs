@@ -7,16 +7,19 @@ use super::model::{AppConfig, Config, Managed};
 use super::reader::{Entry, Table};
 use super::report::Report;
 use super::{managed, route, settings};
+use crate::app::TrustedProxies;
 use crate::cluster::{Address, Instances};
 use crate::restart::Restart;
 use crate::server::{Balance, Limits, OnPanic, Timeouts};
 
 const NAME_CHARS_MAX: usize = 64;
+/// More proxies than anybody has in a row.
+const HOPS_MAX: usize = 32;
 
 const FILE_KEYS: &[&str] = &["defaults", "apps"];
 /// What `[defaults]` may say, for all apps.
 const SHARED_KEYS: &[&str] =
-    &["instances", "cpus", "balance", "on_panic", "restart", "timeouts", "limits"];
+    &["instances", "cpus", "balance", "trust_proxy", "on_panic", "restart", "timeouts", "limits"];
 /// What an app must say for itself.
 const REQUIRED_KEYS: &[&str] = &["name", "listen", "routes"];
 /// What an app may say, but only for itself.
@@ -31,6 +34,7 @@ struct Shared {
     instances: Instances,
     cpus: Option<BTreeSet<usize>>,
     balance: Balance,
+    trust_proxy: Option<TrustedProxies>,
     on_panic: OnPanic,
     restart: Restart,
     timeouts: Timeouts,
@@ -138,6 +142,7 @@ fn app(table: &Table, shared: &Shared, taken: &mut Taken, report: &mut Report) -
         instances: shared.instances,
         cpus: shared.cpus,
         balance: shared.balance,
+        trust_proxy: shared.trust_proxy,
         on_panic: shared.on_panic,
         restart: shared.restart,
         limits: shared.limits,
@@ -159,6 +164,9 @@ fn common(table: &Table, base: &Shared, report: &mut Report) -> Shared {
     if let Some(entry) = table.get("balance") {
         shared.balance = entry.word(BALANCES, report).unwrap_or_default();
     }
+    if let Some(entry) = table.get("trust_proxy") {
+        shared.trust_proxy = proxies(&entry, report);
+    }
     if let Some(entry) = table.get("on_panic") {
         shared.on_panic = entry.word(ON_PANIC, report).unwrap_or_default();
     }
@@ -173,6 +181,25 @@ fn common(table: &Table, base: &Shared, report: &mut Report) -> Shared {
     }
     shared.managed = managed::read(table, &base.managed, shared.timeouts.drain, report);
     shared
+}
+
+/// Networks, or so many proxies one behind another.
+fn proxies(entry: &Entry, report: &mut Report) -> Option<TrustedProxies> {
+    if entry.is_integer() {
+        let hops = entry.integer(report)?;
+        let number = usize::try_from(hops).ok().filter(|number| *number <= HOPS_MAX);
+        if number.is_none() {
+            entry.wrong(format!("must be between 0 and {HOPS_MAX}, not {hops}"), report);
+        }
+        return number.map(TrustedProxies::hops);
+    }
+    let items = entry.items("[\"10.0.0.0/8\"], or a number of proxies", report);
+    let names = items.iter().filter_map(|item| {
+        let name = item.text(report)?;
+        item.checked(TrustedProxies::networks(name), report).map(|_| name)
+    });
+    let names = names.collect::<Vec<_>>().join(",");
+    TrustedProxies::networks(&names).ok()
 }
 
 fn name_of(entry: &Entry, taken: &mut Taken, report: &mut Report) -> Option<String> {

@@ -34,7 +34,6 @@ const MANAGERS_KEYS: &[&str] = &[
     "after",
     "memory_max",
     "health",
-    "logs",
     "metrics",
 ];
 
@@ -214,6 +213,7 @@ fn definition(spec: &Spec, addresses: &[Address]) -> io::Result<OwnedFd> {
     }
     strip(&mut definition, "restart", &["min_uptime", "stop_exit_codes"]);
     strip(&mut definition, "timeouts", &["ready", "stop"]);
+    strip(&mut definition, "logs", &["dir", "rotate_bytes", "keep"]);
     let mut listen: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     if spec.definition.contains_key("metrics") {
         definition.insert("metrics".to_owned(), json!(listen.pop()));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 
 use super::world::{World, shell, until, web};
 
@@ -57,4 +58,22 @@ fn of_an_app_that_fails_the_last_lines_are_shown_wherever_it_writes_them() {
         assert!(called.err.contains(shown) && !called.err.contains(not), "{}", called.err);
         world.done(&["delete", "bad"]);
     }
+}
+
+#[test]
+fn requests_of_a_built_in_app_are_logged_if_that_is_asked_for() {
+    let more = "trust_proxy = 1\nlogs = { access = \"json\" }\nroutes =";
+    let world = World::with(&web("one").replace("routes =", more));
+    let mut stream = TcpStream::connect(world.address("web")).unwrap();
+    let request = "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n";
+    stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).unwrap();
+    let log = || world.read("h/logs/web.out.log");
+    until("it is logged", || log().ends_with('\n'));
+    let line: serde_json::Value = serde_json::from_str(log().lines().next().unwrap()).unwrap();
+    assert_eq!((&line["client"], &line["status"]), (&"192.0.2.7".into(), &404.into()), "{line}");
+    world.apply(&web("one"));
+    let until_now = log().len();
+    drop(TcpStream::connect(world.address("web")).unwrap().write_all(b"GET / HTTP/1.0\r\n\r\n"));
+    world.done(&["stop", "web"]);
+    assert_eq!(log().len(), until_now, "and no longer");
 }
