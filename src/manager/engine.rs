@@ -75,6 +75,8 @@ pub(super) struct Engine {
     /// Who waits for what, by number.
     waiters: BTreeMap<u64, Waiter>,
     tickets: u64,
+    /// Starts of apps that had ended while no manager ran: their numbers, and whose they are.
+    recalled: BTreeMap<u64, u32>,
     /// How long an app's log of errors was when it was launched last.
     log_marks: BTreeMap<u32, log::Ends>,
     /// Orders that wait for other apps.
@@ -132,6 +134,7 @@ impl Engine {
             notifies: BTreeSet::new(),
             waiters: BTreeMap::new(),
             tickets: 0,
+            recalled: BTreeMap::new(),
             log_marks: BTreeMap::new(),
             held: Vec::new(),
             asking: Vec::new(),
@@ -219,8 +222,9 @@ impl Engine {
     fn due(&self) -> Instant {
         let timers = self.timers.values().chain(self.ripe.values()).copied();
         let asking = self.asking.iter().map(|asking| asking.until);
+        let held = self.held.iter().filter_map(Held::until);
         let own = [self.tick, self.watchdog.due()];
-        timers.chain(asking).chain(own).min().unwrap_or(self.tick)
+        timers.chain(asking).chain(held).chain(own).min().unwrap_or(self.tick)
     }
 
     fn take_commands(&mut self) {

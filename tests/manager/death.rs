@@ -74,6 +74,32 @@ fn what_ends_while_no_manager_runs_is_started_again() {
 }
 
 #[test]
+fn what_starts_a_manager_waits_until_all_that_had_ended_is_up_again() {
+    // Ready only after a while.
+    let slow = |name, more| {
+        shell(name, "exec sleep 1000", &format!("restart = {{ min_uptime = \"400ms\" }}\n{more}"))
+    };
+    let world = World::with(&(slow("one", "") + &slow("two", "")));
+    let statuses = || ["one", "two"].map(|name| world.app(name)["status"].clone());
+    for verb in [&["start", "one"][..], &["start", "corelane.toml"], &["resurrect"]] {
+        let pids = ["one", "two"].map(|name| world.pid(name));
+        world.kill_manager();
+        pids.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        let started = world.done(verb);
+        assert_eq!(statuses(), ["online", "online"], "{verb:?}");
+        assert!(started.err.contains("one: "), "{verb:?}: {}", started.err);
+    }
+    // And says so if it does not come up.
+    let pid = world.pid("one");
+    let broken = world.read("h/state.json").replace("exec sleep 1000", "exit 3");
+    world.kill_manager();
+    world.write("h/state.json", &broken);
+    signal(pid, Signal::KILL);
+    let failed = world.exits(1, &["resurrect"]);
+    assert!(failed.err.contains("one: failed: exited with code 3"), "{}", failed.err);
+}
+
+#[test]
 fn a_rollout_goes_on_under_the_next_manager() {
     let config = |seconds: u32| {
         let more = "restart = { min_uptime = \"700ms\" }";

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::client::{Load, answer, get};
-use super::world::{World, lives, shell, web};
+use super::world::{World, lives, shell, until, web};
 
 fn at_unix(path: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
@@ -162,6 +162,45 @@ fn an_app_does_not_start_if_one_before_it_cannot() {
     assert_eq!((&app["status"], &app["pid"]), (&"stopped".into(), &serde_json::Value::Null));
     world.exits(1, &["start", "second"]);
     assert!(!world.path("began").exists());
+}
+
+/// Ends twice, and stays once it is started for the third time.
+const FLAKY: &str = "echo x >> tries; [ $(wc -l < tries) -gt 5 ] || exit 1; exec sleep 1000";
+
+#[test]
+fn an_app_waits_for_one_before_it_that_is_started_again() {
+    let world = World::new();
+    let slow = "restart = { backoff = \"100ms\", backoff_max = \"200ms\", min_uptime = \"50ms\" }";
+    let first = shell("first", FLAKY, slow);
+    let second = shell("second", "exec sleep 1000", "after = [\"first\"]");
+    world.describe(&(first + &second));
+    let start = world.exits(1, &["start", "corelane.toml"]);
+    assert!(start.err.contains("first: failed: exited with code 1; it is started again"));
+    assert!(start.err.contains("second: online"), "{}", start.err);
+    assert_eq!(world.app("first")["status"], "online");
+}
+
+#[test]
+fn an_app_does_not_wait_for_ever_for_one_before_it() {
+    let world = World::new();
+    let slow = "restart = { backoff = \"1h\", backoff_max = \"1h\" }";
+    let first = shell("first", "exit 3", slow);
+    let more = "after = [\"first\"]\ntimeouts = { ready = \"300ms\" }";
+    let second = shell("second", "exec sleep 1000", more);
+    world.describe(&(first + &second));
+    let start = world.exits(1, &["start", "corelane.toml"]);
+    let message = "second: not started: it comes after `first`, which is waiting restart: \
+        exited with code 3";
+    assert!(start.err.contains(message), "{}", start.err);
+    // Whoever is told to stop meanwhile is not started later.
+    world.describe(&world.read("corelane.toml").replace("300ms", "20s"));
+    let start = world.begin(&["start", "corelane.toml"]);
+    let wanted = || world.read("h/state.json").matches("\"wanted\":true").count();
+    until("both are to run", || wanted() == 2);
+    world.done(&["stop", "second"]);
+    let start = start.end();
+    assert!(start.err.contains("second: given up: it was stopped meanwhile"), "{}", start.err);
+    assert_eq!((wanted(), &world.app("second")["status"]), (1, &"stopped".into()));
 }
 
 #[test]

@@ -96,7 +96,9 @@ impl Engine {
         let Some(app) = self.apps.get_mut(&id) else { return };
         app.resume_rollout();
         if remembered.wanted && !killed && !stays {
-            let effects = app.order(Order::Start, None, Instant::now());
+            self.tickets += 1;
+            self.recalled.insert(self.tickets, id);
+            let effects = app.order(Order::Start, Some(self.tickets), Instant::now());
             self.enqueue(id, effects);
         }
     }
@@ -186,7 +188,7 @@ impl Engine {
         RememberedApp {
             id,
             spec: app.spec().as_ref().clone(),
-            wanted: app.is_wanted(),
+            wanted: app.is_wanted() || self.held.iter().any(|held| held.starts(id)),
             killed: app.is_killed(),
             restarts: app.restarts(),
             embeds: app.embeds(),

@@ -183,6 +183,11 @@ impl Engine {
     fn give(&mut self, orders: Vec<(u32, Result<Order, String>)>, reply: Reply) {
         let mut waiter =
             Waiter { reply, left: BTreeSet::new(), apps: Vec::new(), outcomes: Vec::new() };
+        let starts = |order: &Order| matches!(order, Order::Start | Order::Reload(_));
+        if orders.iter().any(|(_, order)| order.as_ref().is_ok_and(starts)) {
+            // What had ended while no manager ran is to be up again as well.
+            waiter.left.extend(self.recalled.keys());
+        }
         let mut given = Vec::new();
         for (id, order) in orders {
             let app = self.name(id);
@@ -191,7 +196,12 @@ impl Engine {
                     self.tickets += 1;
                     waiter.left.insert(self.tickets);
                     waiter.apps.push((self.tickets, id, app));
-                    given.push(Held { id, order, ticket: self.tickets });
+                    match &order {
+                        Order::Stop => self.give_up_held(id, "stopped"),
+                        Order::Delete => self.give_up_held(id, "deleted"),
+                        _ => {}
+                    }
+                    given.push(Held::new(id, order, self.tickets));
                 }
                 Err(message) => {
                     let (log, changes) = (Vec::new(), Vec::new());
@@ -206,26 +216,39 @@ impl Engine {
         self.changed = true;
     }
 
+    /// Whoever came last is told what has come of all that had ended while no manager ran.
+    fn await_recalled(&mut self) {
+        let recalled: Vec<_> =
+            self.recalled.iter().map(|(ticket, id)| (*ticket, *id, self.name(*id))).collect();
+        if let Some(mut last) = self.waiters.last_entry() {
+            let waiter = last.get_mut();
+            waiter.left.extend(recalled.iter().map(|(ticket, ..)| *ticket));
+            waiter.apps.extend(recalled);
+        }
+    }
+
     /// An order has come to its end.
     pub(super) fn finish(&mut self, ticket: u64, code: Code, message: String) {
         self.changed = true;
-        let waits = |waiter: &&mut Waiter| waiter.left.contains(&ticket);
-        let Some(waiter) = self.waiters.values_mut().find(waits) else { return };
-        waiter.left.remove(&ticket);
-        let Some((_, id, name)) = waiter.apps.iter().find(|(other, ..)| *other == ticket) else {
-            return;
-        };
-        let spec = self.apps.get(id).map(App::spec);
-        let log = match (code, spec) {
-            (Code::Done, _) | (_, None) => Vec::new(),
-            (_, Some(spec)) => {
-                let from = self.log_marks.get(id).copied().unwrap_or_default();
-                log::since(&log::files(spec, &self.home), from, LOG_LINES)
-            }
-        };
-        let app = name.clone();
-        let outcome = Outcome { app, code, message, log, changes: Vec::new() };
-        waiter.outcomes.push((*id, outcome));
+        self.recalled.remove(&ticket);
+        for waiter in self.waiters.values_mut().filter(|it| it.left.contains(&ticket)) {
+            waiter.left.remove(&ticket);
+            let Some((_, id, name)) = waiter.apps.iter().find(|(other, ..)| *other == ticket)
+            else {
+                continue;
+            };
+            let spec = self.apps.get(id).map(App::spec);
+            let log = match (code, spec) {
+                (Code::Done, _) | (_, None) => Vec::new(),
+                (_, Some(spec)) => {
+                    let from = self.log_marks.get(id).copied().unwrap_or_default();
+                    log::since(&log::files(spec, &self.home), from, LOG_LINES)
+                }
+            };
+            let (app, message) = (name.clone(), message.clone());
+            let outcome = Outcome { app, code, message, log, changes: Vec::new() };
+            waiter.outcomes.push((*id, outcome));
+        }
     }
 
     /// Answers those for whom everything is done.
@@ -346,12 +369,13 @@ impl Engine {
 
     /// Starts what `kill` has stopped, and what was saved and is no longer there.
     fn resurrect(&mut self, reply: Reply) {
-        let mut orders: Vec<_> = self
-            .apps
-            .iter()
-            .filter(|(_, app)| app.is_killed())
-            .map(|(id, _)| (*id, Ok(Order::Start)))
-            .collect();
+        // One that waits for its next start is not waited for by anybody else.
+        let waits = |app: &App| {
+            let awaited = matches!(app.status(), Status::WaitingRestart | Status::Launching);
+            awaited && app.is_idle() && app.is_wanted()
+        };
+        let meant = self.apps.iter().filter(|(_, app)| app.is_killed() || waits(app));
+        let mut orders: Vec<_> = meant.map(|(id, _)| (*id, Ok(Order::Start))).collect();
         let saved = std::fs::read(self.home.saved());
         let saved: Vec<Spec> =
             saved.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
@@ -365,6 +389,7 @@ impl Engine {
             orders.push((id, Ok(Order::Start)));
         }
         self.give(orders, reply);
+        self.await_recalled();
     }
 
     /// Whether the program that is now in this one's place can go on where this one is.
@@ -379,7 +404,7 @@ impl Engine {
     fn kill(&mut self, reply: Reply) {
         let ids: Vec<_> = self.apps.keys().copied().collect();
         for held in std::mem::take(&mut self.held) {
-            self.finish(held.ticket, Code::Failed, "the manager ends".to_owned());
+            self.finish(held.ticket(), Code::Failed, "the manager ends".to_owned());
         }
         for id in ids {
             if let Some(app) = self.apps.get_mut(&id) {
