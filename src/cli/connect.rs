@@ -11,6 +11,7 @@ use super::exit::Failure;
 use crate::control::{Answer, Client, ClientError, Home, Verb};
 use crate::manager::open_log;
 use crate::sys::child::Child;
+use crate::sys::hearing;
 use crate::sys::spawn::Program;
 
 /// How long a manager may take to answer once it has been started: it may have to take over many
@@ -77,6 +78,8 @@ fn wait_while_locked(client: &Client, home: &Home, own: u32) -> bool {
         let holder = fs::read_to_string(home.lock()).ok();
         let holder = holder.and_then(|pid| pid.trim().parse().ok()).filter(|pid| *pid != own);
         let lives = holder.is_some_and(|pid| Child::of(pid).is_ok_and(|it| !it.has_ended()));
+        // One whose home was removed makes it anew in a moment.
+        let lives = lives || hearing::is_heard(&home.hearing());
         if !lives || Instant::now() >= until {
             return false;
         }

@@ -17,7 +17,8 @@ pub(super) fn check() -> Result<ExitCode, Failure> {
 pub(super) fn daemon(resurrect: bool) -> Result<ExitCode, Failure> {
     let home = Home::of_environment()?;
     let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
-    subscriber.with_target(false).init();
+    // What cannot be written, on a full disk, is not to be complained of at the same place.
+    subscriber.with_target(false).log_internal_errors(false).init();
     let corelane = env::current_exe()
         .map_err(|error| Failure::System { what: "find this program's file", error })?;
     manager::daemon(&home, corelane, resurrect)?;

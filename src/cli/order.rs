@@ -69,7 +69,7 @@ pub(super) fn kill(output: Output) -> Result<ExitCode, Failure> {
     let manager = Child::of(manager).ok();
     let code = done(&Verb::Kill, "all apps and the manager have ended", output)?;
     // It answers before it ends, and until then there can be no other.
-    if let Some(manager) = manager {
+    if let Some(manager) = manager.filter(|_| code == answer::exit(Code::Done)) {
         connect::wait_for_end(&manager);
     }
     Ok(code)

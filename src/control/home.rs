@@ -105,6 +105,12 @@ impl Home {
         self.0.join("dashboard.token")
     }
 
+    /// Where the programs tell the manager how they are: in the abstract namespace, so that no two
+    /// managers have it, whatever becomes of the directory.
+    pub(crate) fn hearing(&self) -> String {
+        format!("corelane-{}", self.0.display())
+    }
+
     /// What the manager itself writes.
     pub(crate) fn manager_log(&self) -> PathBuf {
         self.0.join("manager.log")

@@ -5,7 +5,9 @@
 
 mod adopt;
 mod after;
+mod journal;
 mod life;
+mod logs;
 mod overview;
 mod tick;
 mod verb;
@@ -14,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -30,9 +32,10 @@ use self::tick::Watchdog;
 use self::verb::Waiter;
 use super::api::{Command, Desk, Reply};
 use super::app::{App, Effect};
+use super::claim::Claim;
 use super::health::Probe;
 use super::socket::Sockets;
-use super::store::{Memory, Store};
+use super::store::Store;
 use super::{log, process};
 use crate::control::Home;
 use crate::sys::cpu::AllowedCpus;
@@ -50,11 +53,14 @@ pub(super) enum End {
     Left,
     /// It is to become the program that is now in its place.
     Upgrade,
+    /// Its home was removed, or the socket in it: it makes them anew, and goes on.
+    Homeless,
 }
 
 /// What the manager's thread owns.
 pub(super) struct Engine {
     home: Home,
+    claim: Claim,
     /// corelane itself, as it was started.
     corelane: PathBuf,
     cpus: usize,
@@ -79,6 +85,8 @@ pub(super) struct Engine {
     recalled: BTreeMap<u64, u32>,
     /// How long an app's log of errors was when it was launched last.
     log_marks: BTreeMap<u32, log::Ends>,
+    /// Processes whose logs could not be opened.
+    unlogged: BTreeSet<Place>,
     /// Orders that wait for other apps.
     held: Vec<Held>,
     asking: Vec<Asking>,
@@ -106,6 +114,7 @@ pub(super) struct Engine {
 /// What an engine begins with.
 pub(super) struct Start {
     pub(super) home: Home,
+    pub(super) claim: Claim,
     pub(super) corelane: PathBuf,
     pub(super) hearing: Hearing,
     pub(super) inbox: Receiver<Command>,
@@ -116,10 +125,11 @@ pub(super) struct Start {
 
 impl Engine {
     pub(super) fn new(start: Start) -> io::Result<Self> {
-        let Start { home, corelane, hearing, inbox, bell, desk, store } = start;
+        let Start { home, claim, corelane, hearing, inbox, bell, desk, store } = start;
         let now = Instant::now();
         Ok(Self {
             home,
+            claim,
             corelane,
             cpus: AllowedCpus::capture()?.max(),
             begun: now,
@@ -136,6 +146,7 @@ impl Engine {
             tickets: 0,
             recalled: BTreeMap::new(),
             log_marks: BTreeMap::new(),
+            unlogged: BTreeSet::new(),
             held: Vec::new(),
             asking: Vec::new(),
             pending: VecDeque::new(),
@@ -191,9 +202,11 @@ impl Engine {
     }
 
     /// Waits until something happens. Returns the processes to which it does.
-    fn wait(&self) -> Vec<Place> {
-        let mut polled =
-            vec![PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&self.hearing, PollFlags::IN)];
+    fn wait(&mut self) -> Vec<Place> {
+        let fixed: [BorrowedFd<'_>; 3] =
+            [self.bell.as_fd(), self.hearing.as_fd(), self.claim.as_fd()];
+        let polled = fixed.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let mut polled = polled.to_vec();
         let fixed = polled.len();
         let mut places = Vec::new();
         for (place, life) in &self.lives {
@@ -215,6 +228,9 @@ impl Engine {
             |(polled, place): (&PollFd<'_>, Place)| (!polled.revents().is_empty()).then_some(place);
         let mut woken: Vec<_> = polled[fixed..].iter().zip(places).filter_map(ready).collect();
         woken.dedup();
+        if !polled[2].revents().is_empty() {
+            self.heed_removal();
+        }
         woken
     }
 
@@ -298,7 +314,7 @@ impl Engine {
             Effect::Forget(key) => self.forget((id, key)),
             Effect::Release => drop(self.sockets.remove(&id)),
             Effect::Settle => self.settle_sockets(id),
-            Effect::Finish(ticket, code, message) => self.finish(ticket, code, message),
+            Effect::Finish(ticket, code, message) => self.finish(ticket, code, &message),
             Effect::Gone => {
                 self.apps.remove(&id);
                 self.sockets.remove(&id);
@@ -346,28 +362,5 @@ impl Engine {
 
     fn control_path(&self, (id, key): Place) -> PathBuf {
         self.home.run().join(format!("{id}-{key}.sock"))
-    }
-
-    /// Writes down what has changed. What cannot be written is tried again at the next change, and
-    /// every few seconds.
-    fn remember(&mut self) {
-        if !self.changed {
-            return;
-        }
-        let memory: Memory = self.memory();
-        match self.store.keep(memory) {
-            Ok(()) => {
-                self.changed = false;
-                self.problems.remove("state");
-            }
-            Err(error) => {
-                let path = self.home.state();
-                let problem = format!("the state cannot be written to {}: {error}", path.display());
-                if self.problems.insert("state", problem.clone()).is_none() {
-                    tracing::error!("{problem}");
-                }
-                self.changed = false;
-            }
-        }
     }
 }

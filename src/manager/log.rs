@@ -3,10 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::io::Errno;
+
 use crate::control::{Home, LogFiles, Spec};
+use crate::sys::child::file_bytes_max;
 
 /// The permissions of a log: there may be anything in it.
 const MODE: u32 = 0o600;
@@ -26,11 +30,74 @@ pub(super) fn open(files: &LogFiles) -> io::Result<[File; 2]> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
-        let mut options = File::options();
-        let opened = options.append(true).create(true).mode(MODE).open(path);
-        opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        File::options().append(true).create(true).mode(MODE).open(path)
+    };
+    let open = |path: &PathBuf| {
+        let named = |error: io::Error| format!("{}: {error}", path.display());
+        open(path).map_err(|error| io::Error::new(error.kind(), named(error)))
     };
     Ok([open(&files.out)?, open(&files.err)?])
+}
+
+/// Who writes to a log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writer<'a> {
+    pub(super) pids: &'a [u32],
+    /// May take what a file system keeps for root.
+    pub(super) privileged: bool,
+}
+
+/// Whether the files that a process writes to have been removed under it, or those that it is to
+/// write to are not there.
+pub(super) fn is_astray(files: &LogFiles, pid: u32) -> bool {
+    let removed = |number| is_removed(pid, number);
+    !files.out.exists() || !files.err.exists() || removed(1) || removed(2)
+}
+
+fn is_removed(pid: u32, number: u32) -> bool {
+    let file = fs::metadata(format!("/proc/{pid}/fd/{number}"));
+    file.is_ok_and(|file| file.is_file() && file.nlink() == 0)
+}
+
+/// Why what an app says is not kept at the moment, if it is not.
+pub(super) fn obstacle(files: &LogFiles, writer: Writer<'_>) -> Option<String> {
+    for (path, number) in [(&files.out, 1), (&files.err, 2)] {
+        if writer.pids.iter().any(|pid| is_removed(*pid, number)) {
+            return Some(format!("its log {} was removed", path.display()));
+        }
+        let most = writer.pids.iter().filter_map(|pid| file_bytes_max(*pid)).min();
+        if let Err(error) = may_grow(path, writer.privileged, most) {
+            return Some(format!("its log {} is stopped: {error}", path.display()));
+        }
+    }
+    None
+}
+
+/// Whether a file could be a byte longer, which may have at most so many.
+fn may_grow(path: &Path, privileged: bool, most: Option<u64>) -> io::Result<()> {
+    let file = match File::options().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Ok(());
+    }
+    if most.is_some_and(|most| about.len() >= most) {
+        return Err(Errno::FBIG.into());
+    }
+    if let Ok(disk) = fstatvfs(&file) {
+        // What is kept for root is nobody else's.
+        let left = if privileged { disk.f_bfree } else { disk.f_bavail };
+        if left == 0 && disk.f_blocks > 0 {
+            return Err(Errno::NOSPC.into());
+        }
+    }
+    // A quota shows only to who tries: this is what the next line takes.
+    match fallocate(&file, FallocateFlags::KEEP_SIZE, about.len(), 1) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::INTR) | Ok(()) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// How a program is had to write to another file.
@@ -51,6 +118,12 @@ pub(super) fn rotate(files: &LogFiles, spec: &Spec, how: Rotation) -> io::Result
             continue;
         }
         let keep = spec.logs.keep;
+        // Copied before anything is moved: where there is no room for that, all stays as it is.
+        let copy = path.with_extension("log.new");
+        if how == Rotation::Copy && keep > 0 {
+            let copied = fs::copy(path, &copy);
+            copied.inspect_err(|_| drop(fs::remove_file(&copy)))?;
+        }
         for number in (1..keep).rev() {
             let from = numbered(path, number);
             if from.exists() {
@@ -64,7 +137,7 @@ pub(super) fn rotate(files: &LogFiles, spec: &Spec, how: Rotation) -> io::Result
                 renamed = true;
             }
             Rotation::Copy if keep > 0 => {
-                fs::copy(path, first)?;
+                fs::rename(copy, first)?;
                 empty(path)?;
             }
             _ => empty(path)?,

@@ -12,6 +12,7 @@
 //! | `socket` | the listening sockets, held for the apps |
 //! | `health` | is the app well? |
 //! | `log` | what the apps write |
+//! | `claim` | the home, held, and taken again if it was removed |
 //! | `store` | what is remembered |
 //! | `upgrade` | from one corelane to the next |
 //! | `metrics` | what is counted, for Prometheus |
@@ -20,6 +21,7 @@
 
 mod api;
 mod app;
+mod claim;
 mod daemon;
 mod engine;
 mod health;
@@ -32,4 +34,5 @@ mod socket;
 mod store;
 mod upgrade;
 
-pub(crate) use daemon::{DaemonError, check_state, daemon, open_log};
+pub(crate) use claim::open_log;
+pub(crate) use daemon::{DaemonError, check_state, daemon};

@@ -1,10 +1,12 @@
 //! What a manager must know of its apps should the one before be gone: a file, replaced as a whole.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Home, Spec};
@@ -13,6 +15,10 @@ use crate::control::{Home, Spec};
 const VERSION: u32 = 1;
 /// Its permissions: there may be secrets in it.
 const MODE: u32 = 0o600;
+/// Room that it always has, in bytes, for what happens by itself.
+const ROOM: usize = 4 * 1024;
+/// It grows by so many bytes.
+const UNIT: usize = 16 * 1024;
 
 /// All that is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -79,6 +85,8 @@ pub(super) enum Phase {
 pub(super) struct Store {
     path: PathBuf,
     previous: PathBuf,
+    /// What is written next goes there.
+    spare: PathBuf,
     /// What is in the file.
     kept: Option<Vec<u8>>,
     /// What is in the file is worth nothing, and is not to take the place of the one before.
@@ -126,39 +134,109 @@ impl Store {
             Err(error) => return Err(error),
         };
         let damaged = warning.is_some();
-        Ok((Self { path, previous, kept: None, damaged }, memory.unwrap_or_default(), warning))
+        let spare = path.with_extension("new");
+        Ok((
+            Self { path, previous, spare, kept: None, damaged },
+            memory.unwrap_or_default(),
+            warning,
+        ))
+    }
+
+    /// Sees to it that so much can be written down, whatever becomes of the disk.
+    ///
+    /// # Errors
+    /// It could not be, and nothing should be begun that would have to be.
+    pub(super) fn make_room(&self, bytes: usize) -> io::Result<()> {
+        let size = padded(bytes.max(self.kept.as_ref().map_or(0, Vec::len)));
+        for (path, create) in [(&self.spare, true), (&self.previous, true), (&self.path, false)] {
+            let named = |error: io::Error| in_words(path, &error);
+            let mut options = File::options();
+            let file = options.append(true).create(create).mode(MODE).open(path);
+            let mut file = file.map_err(named)?;
+            let present = file.metadata().map_err(named)?.len();
+            let lacks = size.saturating_sub(usize::try_from(present).unwrap_or(usize::MAX));
+            // Blanks at its end are nothing to a reader.
+            file.write_all(&vec![b' '; lacks]).map_err(named)?;
+        }
+        Ok(())
     }
 
     /// Writes it down, unless it is there already.
+    ///
+    /// Three files take turns, and each is written over in its place: whoever fills the disk can
+    /// take nothing from them.
     pub(super) fn keep(&mut self, mut memory: Memory) -> io::Result<()> {
         memory.version = VERSION;
         let bytes = serde_json::to_vec(&memory)?;
         if self.kept.as_ref() == Some(&bytes) {
             return Ok(());
         }
-        let previous = (!self.damaged).then_some(self.previous.as_path());
-        write(&self.path, &bytes, previous)?;
+        let mut text = bytes.clone();
+        // The room that there is is kept.
+        let present = fs::metadata(&self.spare).map_or(0, |file| file.len());
+        let size = padded(bytes.len()).max(usize::try_from(present).unwrap_or(0));
+        text.resize(size, b' ');
+        fill(&self.spare, &text)?;
+        self.turn()?;
         self.damaged = false;
         self.kept = Some(bytes);
         Ok(())
     }
-}
 
-/// Writes a file so that there is always a whole one; what was there stays under the other name.
-pub(super) fn write(path: &Path, bytes: &[u8], previous: Option<&Path>) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut options = File::options();
-    let mut file = options.write(true).create(true).truncate(true).mode(MODE).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    if let Some(previous) = previous {
-        match fs::remove_file(previous).and_then(|()| fs::hard_link(path, previous)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Err(_) if path.exists() => fs::hard_link(path, previous)?,
-            _ => {}
+    /// What is in the file may not be there any more.
+    pub(super) fn distrust(&mut self) {
+        self.kept = None;
+    }
+
+    /// The spare file becomes the state, that the one before, and that the spare one.
+    fn turn(&self) -> io::Result<()> {
+        if self.damaged {
+            return fs::rename(&self.spare, &self.path);
+        }
+        match renameat_with(CWD, &self.spare, CWD, &self.path, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return fs::rename(&self.spare, &self.path),
+            // A file system that cannot.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                match fs::remove_file(&self.previous) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => fs::hard_link(&self.path, &self.previous)?,
+                }
+                return fs::rename(&self.spare, &self.path);
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        match renameat_with(CWD, &self.spare, CWD, &self.previous, RenameFlags::EXCHANGE) {
+            Err(Errno::NOENT) => fs::rename(&self.spare, &self.previous),
+            turned => turned.map_err(io::Error::from),
         }
     }
-    fs::rename(new, path)
+}
+
+/// How long a file is that holds so much.
+fn padded(bytes: usize) -> usize {
+    (bytes + ROOM).next_multiple_of(UNIT)
+}
+
+/// Writes a file over, in its place.
+fn fill(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    let mut file = options.write(true).create(true).truncate(false).mode(MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_data()
+}
+
+/// Writes a file as a whole: it is what it was, or this.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let written = fill(&new, bytes).and_then(|()| fs::rename(&new, path));
+    written.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+fn in_words(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// What is in a file, if it is there.
@@ -183,7 +261,7 @@ fn read(path: &Path) -> Result<Option<Memory>, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
     use crate::control::plain_spec;
@@ -228,6 +306,7 @@ mod tests {
         store.keep(memory("a")).unwrap();
         store.keep(memory("b")).unwrap();
         let whole = fs::read(home.state()).unwrap();
+        let whole = whole.trim_ascii_end();
         for torn in [&b""[..], &whole[..whole.len() / 2], b"null", b"{\"version\":1}"] {
             fs::write(home.state(), torn).unwrap();
             let (_, found, warning) = Store::open(&home).unwrap();
@@ -245,5 +324,33 @@ mod tests {
         fs::write(home.state(), b"{\"version\":2}").unwrap();
         let problem = Store::open(&home).unwrap_err().to_string();
         assert!(problem.contains("is of a newer corelane (version 2"), "{problem}");
+    }
+
+    #[test]
+    fn what_there_is_room_for_is_written_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().into()).unwrap();
+        let (mut store, ..) = Store::open(&home).unwrap();
+        store.keep(memory("a")).unwrap();
+        let missing = home.path().join("missing");
+        let (gone, ..) = Store::open(&Home::at(missing.clone()).unwrap()).unwrap();
+        let problem = gone.make_room(1).unwrap_err().to_string();
+        assert!(problem.starts_with(missing.to_str().unwrap()), "{problem}");
+        store.make_room(6 * UNIT).unwrap();
+        let files = || {
+            let paths = [home.state(), home.previous_state(), home.state().with_extension("new")];
+            let about = paths.map(|path| fs::metadata(path).unwrap());
+            assert!(about.iter().all(|file| file.mode() & 0o777 == MODE));
+            let mut files = about.map(|file| (file.ino(), file.len()));
+            files.sort_unstable();
+            files
+        };
+        let before = files();
+        for name in ["b", "c", "d", "e"] {
+            let long = name.repeat(2 * UNIT);
+            store.keep(memory(&long)).unwrap();
+            assert_eq!(Store::open(&home).unwrap().1, memory(&long));
+            assert_eq!(files(), before, "no other file, and none shorter or longer");
+        }
     }
 }

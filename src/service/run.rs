@@ -15,7 +15,7 @@ use crate::cluster::{self, Cluster, Event};
 use crate::sys::heap;
 use crate::sys::limits;
 use crate::sys::membarrier;
-use crate::sys::signal::{Signal, Signals};
+use crate::sys::signal::{self, Signal, Signals};
 
 /// What an exit code that a signal forced begins at.
 const SIGNAL_BASE: i32 = 128;
@@ -78,7 +78,7 @@ pub(crate) fn run_all(
     heap::keep_memory();
     // Without it, the first time that a worker falls asleep takes longer.
     let _slower = membarrier::register();
-    let signals = match Signals::listen() {
+    let signals = match signal::outlive_full_files().and_then(|()| Signals::listen()) {
         Ok(signals) => signals,
         Err(error) => return Exit::failed(&format!("cannot listen for signals: {error}")),
     };

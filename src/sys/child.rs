@@ -173,6 +173,14 @@ pub(crate) fn environment(pid: u32) -> Option<Vec<u8>> {
     fs::read(format!("/proc/{pid}/environ")).ok()
 }
 
+/// How long a file may become that a process writes to (`RLIMIT_FSIZE`), if that is limited and
+/// this user may know.
+pub(crate) fn file_bytes_max(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let of_files = limits.lines().find_map(|line| line.strip_prefix("Max file size"))?;
+    of_files.split_ascii_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};

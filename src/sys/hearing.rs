@@ -29,6 +29,13 @@ pub(crate) struct Heard {
     pub text: String,
 }
 
+/// Whether anybody hears what is said to this name in the abstract namespace.
+pub(crate) fn is_heard(name: &str) -> bool {
+    let heard = SocketAddr::from_abstract_name(name)
+        .and_then(|address| UnixDatagram::unbound()?.connect_addr(&address));
+    heard.is_ok()
+}
+
 impl Hearing {
     /// Hears what is said to this name in the abstract namespace, which has no permissions: who
     /// says something is known, and whom to believe is the caller's business.

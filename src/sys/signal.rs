@@ -1,8 +1,9 @@
 //! The signals that a program obeys.
 
 use std::io;
+use std::sync::Arc;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::{self, Handle};
 
 /// What somebody asks of the program.
@@ -30,6 +31,12 @@ impl Signal {
             Self::Reopen => SIGUSR1,
         }
     }
+}
+
+/// From now on a file that may not grow any more (`RLIMIT_FSIZE`) is an error to whoever writes to
+/// it, and not the end of the process.
+pub(crate) fn outlive_full_files() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// The signals as they arrive, from when this exists.

@@ -84,7 +84,9 @@ fn what_starts_a_manager_waits_until_all_that_had_ended_is_up_again() {
     for verb in [&["start", "one"][..], &["start", "corelane.toml"], &["resurrect"]] {
         let pids = ["one", "two"].map(|name| world.pid(name));
         world.kill_manager();
-        pids.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        for pid in pids {
+            signal(pid, Signal::KILL);
+        }
         let started = world.done(verb);
         assert_eq!(statuses(), ["online", "online"], "{verb:?}");
         assert!(started.err.contains("one: "), "{verb:?}: {}", started.err);

@@ -8,6 +8,7 @@
 //! | `session` | the verbs, one after another, and what they exit with |
 //! | `death` | the manager and the apps are killed |
 //! | `rollout` | new versions, and those that come to nothing |
+//! | `disk` | files that cannot be written, or are gone |
 //! | `ending` | apps that end too often, or not at all |
 //! | `state` | what a manager finds in its home |
 //! | `declared` | what a file says is what runs |
@@ -22,6 +23,7 @@ mod client;
 mod dashboard;
 mod death;
 mod declared;
+mod disk;
 mod ending;
 mod environment;
 mod logs;

@@ -60,6 +60,7 @@ impl Engine {
         for (id, sockets) in &self.sockets {
             kept.keep_sockets(*id, &sockets.descriptors())?;
         }
+        kept.keep_lock(self.claim.lock())?;
         // Nothing of this program is to be closed, or its paths removed.
         std::mem::forget(self);
         Ok(kept)

@@ -71,14 +71,14 @@ impl Engine {
             // Others may have waited for this one.
             at = 0;
             match (problem, self.apps.get_mut(&id)) {
-                (Some(problem), _) => self.finish(ticket, Code::Failed, problem),
+                (Some(problem), _) => self.finish(ticket, Code::Failed, &problem),
                 (None, Some(app)) => {
                     let effects = app.order(order, Some(ticket), now);
                     self.enqueue(id, effects);
                     self.perform_all();
                 }
                 (None, None) => {
-                    self.finish(ticket, Code::Failed, "it was deleted meanwhile".to_owned());
+                    self.finish(ticket, Code::Failed, "it was deleted meanwhile");
                 }
             }
         }
@@ -90,7 +90,7 @@ impl Engine {
             std::mem::take(&mut self.held).into_iter().partition(|held| held.id == id);
         self.held = held;
         for Held { ticket, .. } in given_up {
-            self.finish(ticket, Code::Failed, format!("given up: it was {word} meanwhile"));
+            self.finish(ticket, Code::Failed, &format!("given up: it was {word} meanwhile"));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,9 +106,8 @@ impl Engine {
         if slot.role == Role::Serving {
             sockets.settle(&spec);
         }
-        let (control, path) = self.control_socket(place).map_err(|error| error.to_string())?;
-        let output = log::open(&log::files(&spec, &self.home));
-        let output = output.map_err(|error| format!("cannot open its logs: {error}"))?;
+        let (control, path) = self.control_socket(place)?;
+        let output = self.open_logs(place, &spec)?;
         let (addresses, sockets) = self.sockets[&id].of(&spec);
         let mark = self.mark(place);
         let setting = Setting {
@@ -144,13 +144,17 @@ impl Engine {
         }
     }
 
-    fn control_socket(&self, place: Place) -> io::Result<(UnixListener, std::path::PathBuf)> {
+    fn control_socket(&self, place: Place) -> Result<(UnixListener, PathBuf), String> {
         let path = self.control_path(place);
+        let failed = |error: io::Error| {
+            format!("cannot make its control socket {}: {error}", path.display())
+        };
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        Ok((UnixListener::bind(&path)?, path))
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        Ok((listener, path))
     }
 
     /// What tells its processes, also to a manager that comes after this one.
@@ -179,6 +183,7 @@ impl Engine {
         let gives_up = life.answers;
         self.lives.remove(&place);
         self.ripe.remove(&place);
+        self.unlogged.remove(&place);
         self.stop_asking(place);
         self.happened(place, process::Event::Exited { how, gives_up });
     }

@@ -175,7 +175,9 @@ impl Engine {
             && !app.spec().listen.is_empty()
             && !self.sockets.contains_key(&app.id());
         let unheld = unheld.then(|| "its listening sockets are not held".to_owned());
-        app.problem().or(unheld)
+        let problems = [app.problem(), unheld, self.log_problem(app)];
+        let problems: Vec<_> = problems.into_iter().flatten().collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
     }
 
     fn metrics(&self, texts: &[String]) -> String {

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use super::super::app::Order;
 use super::super::health::Probe;
 use super::super::link::Purpose;
-use super::super::log::{self, Rotation};
 use super::Engine;
 use crate::control::Status;
 use crate::control::wire::Ask;
 use crate::sys::notify::{self, State};
-use std::os::fd::AsFd;
 
 /// How often, while anything runs.
 const EVERY: Duration = Duration::from_secs(5);
@@ -60,8 +58,9 @@ impl Engine {
                 let _gone = link.ask(Ask::Status, Purpose::Status);
             }
         }
+        self.look_at_home();
         self.limit_memory(now);
-        self.rotate_logs();
+        self.look_after_logs();
         self.changed |= self.problems.contains_key("state");
     }
 
@@ -134,35 +133,5 @@ impl Engine {
         let spec = Arc::clone(app.spec());
         let effects = app.order(Order::Reload(spec), None, Instant::now());
         self.enqueue(id, effects);
-    }
-
-    fn rotate_logs(&mut self) {
-        let mut problem = None;
-        for (id, app) in &self.apps {
-            let files = log::files(app.spec(), &self.home);
-            let how = if app.embeds() == Some(true) { Rotation::Rename } else { Rotation::Copy };
-            let rotated = log::rotate(&files, app.spec(), how);
-            let reopened = rotated.and_then(|renamed| {
-                if !renamed {
-                    return Ok(());
-                }
-                let opened = log::open(&files)?;
-                let output = [opened[0].as_fd(), opened[1].as_fd()];
-                let lives = self.lives.iter_mut().filter(|((of, _), _)| of == id);
-                for link in lives.filter_map(|(_, life)| life.link_mut()) {
-                    // One that does not hear writes on to the file that was put aside.
-                    let _gone = link.ask_with(Ask::Logs, Purpose::Tell, &output);
-                }
-                Ok(())
-            });
-            if let Err(error) = reopened {
-                problem =
-                    Some(format!("{}: its logs cannot be put aside: {error}", app.spec().name));
-            }
-        }
-        match problem {
-            Some(problem) => drop(self.problems.insert("logs", problem)),
-            None => drop(self.problems.remove("logs")),
-        }
     }
 }

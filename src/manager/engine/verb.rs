@@ -41,6 +41,10 @@ impl Engine {
             }
             Question::Verb(verb) => verb,
         };
+        if let Err(problem) = self.may_change(&verb) {
+            tracing::warn!("{problem}");
+            return Self::reply(&reply, Code::Failed, Vec::new(), Some(problem));
+        }
         match verb {
             Verb::Ping => Self::reply(&reply, Code::Done, Vec::new(), None),
             Verb::Apply { specs, dry } => self.apply(specs, dry, reply),
@@ -228,7 +232,7 @@ impl Engine {
     }
 
     /// An order has come to its end.
-    pub(super) fn finish(&mut self, ticket: u64, code: Code, message: String) {
+    pub(super) fn finish(&mut self, ticket: u64, code: Code, message: &str) {
         self.changed = true;
         self.recalled.remove(&ticket);
         for waiter in self.waiters.values_mut().filter(|it| it.left.contains(&ticket)) {
@@ -245,7 +249,7 @@ impl Engine {
                     log::since(&log::files(spec, &self.home), from, LOG_LINES)
                 }
             };
-            let (app, message) = (name.clone(), message.clone());
+            let (app, message) = (name.clone(), message.to_owned());
             let outcome = Outcome { app, code, message, log, changes: Vec::new() };
             waiter.outcomes.push((*id, outcome));
         }
@@ -358,7 +362,7 @@ impl Engine {
         let specs: Vec<_> = self.apps.values().map(|app| app.spec().as_ref().clone()).collect();
         let path = self.home.saved();
         let bytes = serde_json::to_vec(&specs).map_err(std::io::Error::other);
-        match bytes.and_then(|bytes| store::write(&path, &bytes, None)) {
+        match bytes.and_then(|bytes| store::write(&path, &bytes)) {
             Ok(()) => Self::reply(reply, Code::Done, Vec::new(), None),
             Err(error) => {
                 let problem = format!("cannot write {}: {error}", path.display());
@@ -404,7 +408,7 @@ impl Engine {
     fn kill(&mut self, reply: Reply) {
         let ids: Vec<_> = self.apps.keys().copied().collect();
         for held in std::mem::take(&mut self.held) {
-            self.finish(held.ticket(), Code::Failed, "the manager ends".to_owned());
+            self.finish(held.ticket(), Code::Failed, "the manager ends");
         }
         for id in ids {
             if let Some(app) = self.apps.get_mut(&id) {
