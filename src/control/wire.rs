@@ -58,6 +58,7 @@ pub(crate) struct Line {
 #[serde(tag = "tell", rename_all = "kebab-case")]
 pub(crate) enum Tell {
     Status(ProgramReport),
+    /// Said unasked as well, as its last word.
     Metrics {
         text: String,
     },

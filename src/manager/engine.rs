@@ -34,6 +34,7 @@ use super::api::{Command, Desk, Reply};
 use super::app::{App, Effect};
 use super::claim::Claim;
 use super::health::Probe;
+use super::metrics::Counts;
 use super::socket::Sockets;
 use super::store::Store;
 use super::{log, process};
@@ -90,6 +91,8 @@ pub(super) struct Engine {
     /// Orders that wait for other apps.
     held: Vec<Held>,
     asking: Vec<Asking>,
+    /// What the processes have counted that have ended, for each app.
+    counted: BTreeMap<u32, Counts>,
     /// What is still to be done.
     pending: VecDeque<(u32, Effect)>,
     hearing: Hearing,
@@ -149,6 +152,7 @@ impl Engine {
             unlogged: BTreeSet::new(),
             held: Vec::new(),
             asking: Vec::new(),
+            counted: BTreeMap::new(),
             pending: VecDeque::new(),
             hearing,
             inbox,
@@ -320,6 +324,7 @@ impl Engine {
                 self.sockets.remove(&id);
                 self.notifies.remove(&id);
                 self.log_marks.remove(&id);
+                self.counted.remove(&id);
                 self.changed = true;
             }
         }

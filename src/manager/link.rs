@@ -86,13 +86,18 @@ impl Link {
     /// What has come in; an error if the program has gone, or speaks nonsense.
     pub(super) fn hear(&mut self) -> io::Result<Vec<Told>> {
         let mut buffer = vec![0; READ_BYTES];
+        let mut gone = false;
         loop {
             match rights::receive(&self.stream, &mut buffer, &mut self.passed) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                // Its last words are heard all the same.
+                Ok(0) => gone = true,
                 Ok(length) => self.input.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
+            }
+            if gone {
+                break;
             }
             if self.input.len() > LINE_BYTES_MAX {
                 return Err(io::Error::other("a line without an end"));
@@ -114,6 +119,9 @@ impl Link {
                 _ => Vec::new(),
             };
             told.push((purpose, tell, passed));
+        }
+        if gone && told.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(told)
     }
@@ -181,6 +189,19 @@ mod tests {
         let mut rest = [0; 1];
         assert_eq!(link.stream.read(&mut rest).unwrap_or(0), 0);
         assert!(link.stream.write(b"x").is_err());
+    }
+
+    #[test]
+    fn the_last_words_of_a_program_are_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut link = Link::connect(&path).unwrap();
+        let (mut program, _) = listener.accept().unwrap();
+        program.write_all(b"{\"number\":null,\"tell\":\"closed\"}\n").unwrap();
+        drop(program);
+        assert!(matches!(link.hear().unwrap().as_slice(), [(None, Tell::Closed, _)]));
+        assert!(link.hear().is_err(), "it has gone");
     }
 
     #[test]

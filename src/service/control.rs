@@ -10,6 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -22,6 +23,9 @@ use crate::control::wire::{
 };
 use crate::stats::WorkerFigures;
 use crate::sys::{inherit, rights};
+
+/// How long the end of the program may take to tell what was counted.
+const LAST_WORD_MAX: Duration = Duration::from_millis(500);
 
 /// What a manager has started this program with.
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl Managed {
             for connection in listener.incoming() {
                 // An accept that fails for want of something must not spin.
                 let Ok(stream) = connection else {
-                    thread::sleep(std::time::Duration::from_millis(100));
+                    thread::sleep(Duration::from_millis(100));
                     continue;
                 };
                 let control = control.clone();
@@ -115,6 +119,16 @@ impl Control {
         for connection in connections {
             // One that has gone asks, should it come back.
             let _gone = write(&connection, None, Tell::Closed);
+        }
+    }
+
+    /// All clusters have ended: what they have counted is not to be lost with them.
+    pub(super) fn last_word(&self) {
+        let connections = lock(&self.0.connections).clone();
+        for connection in connections {
+            // No manager that does not listen is waited for.
+            let timed = lock(&connection).set_write_timeout(Some(LAST_WORD_MAX));
+            let _gone = timed.and_then(|()| self.tell_metrics(&connection, None));
         }
     }
 
@@ -160,7 +174,7 @@ impl Control {
     ) -> io::Result<()> {
         let told = match ask {
             Ask::Status => Tell::Status(self.report()),
-            Ask::Metrics => Tell::Metrics { text: self.metrics() },
+            Ask::Metrics => return self.tell_metrics(writer, Some(number)),
             Ask::Scale { instances } => {
                 // It takes a while, and other questions need not wait for it.
                 let (control, writer) = (self.clone(), Arc::clone(writer));
@@ -192,6 +206,12 @@ impl Control {
             addresses: addresses.map(|address| address.to_string()).collect(),
             workers: workers.map(|worker| worker_report(&worker)).collect(),
         }
+    }
+
+    /// What is said later counts more, also if two say it.
+    fn tell_metrics(&self, writer: &Mutex<UnixStream>, number: Option<u64>) -> io::Result<()> {
+        let mut stream = lock(writer);
+        stream.write_all(&text(number, Tell::Metrics { text: self.metrics() })?)
     }
 
     fn metrics(&self) -> String {

@@ -179,6 +179,7 @@ fn supervise(
             }
         }
     }
+    control.last_word();
     program.join()
 }
 

@@ -28,9 +28,11 @@ pub(super) struct Life {
     answers: bool,
     /// What it said last.
     pub(super) report: Option<ProgramReport>,
-    /// When it was last asked how it is, with what it had used by then.
     /// As of when.
     reported: Instant,
+    /// What it has counted, as it said last.
+    pub(super) counted: Option<String>,
+    /// When it was last asked how it is, with what it had used by then.
     pub(super) samples: [Option<Sample>; 2],
 }
 
@@ -48,7 +50,7 @@ pub(super) struct Sample {
 impl Life {
     pub(super) fn new(child: Child, link: Option<Link>, answers: bool) -> Self {
         let reported = Instant::now();
-        Self { child, link, answers, report: None, reported, samples: [None, None] }
+        Self { child, link, answers, report: None, reported, counted: None, samples: [None, None] }
     }
 
     /// It has said how it is.
@@ -172,16 +174,17 @@ impl Engine {
 
     /// Something has happened to a process: it has said something, or ended.
     pub(super) fn look_at(&mut self, place: Place) {
+        // In this order, so that nothing that it has said is missed.
+        let ended = self.lives.get(&place).is_some_and(|life| life.child.has_ended());
         self.hear(place);
-        let Some(life) = self.lives.get_mut(&place) else { return };
-        if !life.child.has_ended() {
-            return;
-        }
+        let Some(life) = self.lives.get_mut(&place).filter(|_| ended) else { return };
         // What it has started ends with it, before its number is free.
         life.child.kill_group();
         let how = life.child.reap().unwrap_or(Exit::Unknown);
         let gives_up = life.answers;
-        self.lives.remove(&place);
+        if let Some(life) = self.lives.remove(&place) {
+            self.keep_counts(place.0, &life);
+        }
         self.ripe.remove(&place);
         self.unlogged.remove(&place);
         self.stop_asking(place);
@@ -220,7 +223,7 @@ impl Engine {
                     self.closed(place);
                 }
             }
-            Tell::Metrics { text } => self.metrics_answered(place, &text),
+            Tell::Metrics { text } => self.metrics_answered(place, text),
             Tell::Closed => self.closed(place),
             Tell::Done if purpose == Some(Purpose::Scale) => self.scaled(place, Ok(())),
             Tell::Failed { problem } if purpose == Some(Purpose::Scale) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::super::api::Reply;
-use super::super::app::App;
+use super::super::app::{App, Role};
 use super::super::link::Purpose;
 use super::super::log;
 use super::life::{Life, Sample};
@@ -29,12 +29,8 @@ pub(super) struct Asking {
 }
 
 enum What {
-    Overview {
-        selector: Option<Selector>,
-        secrets: bool,
-    },
-    /// What has come in so far.
-    Metrics(Vec<String>),
+    Overview { selector: Option<Selector>, secrets: bool },
+    Metrics,
 }
 
 impl Engine {
@@ -44,7 +40,7 @@ impl Engine {
     }
 
     pub(super) fn ask_metrics(&mut self, reply: Reply) {
-        self.ask_all(&Ask::Metrics, Purpose::Metrics, What::Metrics(Vec::new()), reply);
+        self.ask_all(&Ask::Metrics, Purpose::Metrics, What::Metrics, reply);
     }
 
     fn ask_all(&mut self, ask: &Ask, purpose: Purpose, what: What, reply: Reply) {
@@ -74,15 +70,23 @@ impl Engine {
     }
 
     /// A program has said what it counts.
-    pub(super) fn metrics_answered(&mut self, place: Place, text: &str) {
+    pub(super) fn metrics_answered(&mut self, place: Place, text: String) {
+        if let Some(life) = self.lives.get_mut(&place) {
+            life.counted = Some(text);
+        }
         for asking in &mut self.asking {
-            if let What::Metrics(texts) = &mut asking.what
-                && asking.left.remove(&place)
-            {
-                texts.push(text.to_owned());
+            if matches!(asking.what, What::Metrics) {
+                asking.left.remove(&place);
             }
         }
         self.conclude_asking();
+    }
+
+    /// What a process has counted stays counted when it has ended.
+    pub(super) fn keep_counts(&mut self, id: u32, life: &Life) {
+        if let (Some(text), Some(app)) = (&life.counted, self.apps.get(&id)) {
+            self.counted.entry(id).or_default().add(&app.spec().name, text, false);
+        }
     }
 
     /// A program will not answer any more.
@@ -109,7 +113,7 @@ impl Engine {
                     // Who asks every second is told the rates of that second.
                     self.lives.values_mut().for_each(Life::note_if_due);
                 }
-                What::Metrics(texts) => reply.send(&self.metrics(&texts)),
+                What::Metrics => reply.send(&self.metrics()),
             }
         }
     }
@@ -180,8 +184,20 @@ impl Engine {
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
-    fn metrics(&self, texts: &[String]) -> String {
-        super::super::metrics::merge(texts, self.apps.values())
+    fn metrics(&self) -> String {
+        let of_app = |app: &App| {
+            let id = app.id();
+            let mut counts = self.counted.get(&id).cloned().unwrap_or_default();
+            for slot in app.slots() {
+                let life = self.lives.get(&(id, slot.key));
+                if let Some(text) = life.and_then(|life| life.counted.as_ref()) {
+                    counts.add(&app.spec().name, text, slot.role == Role::Serving);
+                }
+            }
+            counts
+        };
+        let counts: Vec<_> = self.apps.values().map(of_app).collect();
+        super::super::metrics::merge(&counts, self.apps.values())
     }
 }
 
