@@ -84,7 +84,10 @@ pub(super) enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Launching,
-    Online,
+    /// It has run for so long.
+    Online {
+        age: Duration,
+    },
     /// Told to end, to be started again or not.
     Stopping {
         again: bool,
@@ -267,7 +270,10 @@ impl Process {
             Found::Launching => {
                 self.become_state(State::Launching, vec![Effect::Arm(self.rules.ready)])
             }
-            Found::Online => self.become_state(State::Online { since: now }, Vec::new()),
+            Found::Online { age } => {
+                let since = now.checked_sub(age).unwrap_or(now);
+                self.become_state(State::Online { since }, Vec::new())
+            }
             Found::Stopping { again } => {
                 let then = if again { Then::Launch } else { Then::Stay };
                 self.become_state(State::Stopping { then }, vec![Effect::Arm(self.rules.stop)])

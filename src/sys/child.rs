@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -11,8 +12,9 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
     pidfd_send_signal, waitid,
 };
+use rustix::time::{ClockId, clock_gettime};
 
-use super::stat::Stat;
+use super::stat::{Stat, ticks};
 
 /// A process, by a descriptor that stays its own whatever becomes of its number.
 #[derive(Debug)]
@@ -117,6 +119,12 @@ impl Child {
         self.born
     }
 
+    /// How long ago it was started.
+    pub(crate) fn age(&self) -> Duration {
+        let now = clock_gettime(ClockId::Boottime);
+        Duration::try_from(now).unwrap_or_default().saturating_sub(ticks(self.born))
+    }
+
     /// Whether it has ended, even if nobody has waited for it.
     pub(crate) fn has_ended(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -215,6 +223,8 @@ mod tests {
         assert!(!child.has_ended() && child.reap().is_none());
         assert!(Child::found(child.pid(), child.born()).is_some());
         assert!(Child::found(child.pid(), child.born() + 1).is_none());
+        assert!(child.age() < Duration::from_secs(60), "{:?}", child.age());
+        assert!(Child::of(1).unwrap().age() > child.age());
         child.kill_group();
         assert_eq!(child.wait().unwrap(), Exit::Signal(9));
         assert!(!child.signal(libc::SIGTERM), "it is gone");

@@ -32,6 +32,24 @@ fn no_request_is_lost_when_the_manager_is_killed() {
 }
 
 #[test]
+fn an_app_that_is_adopted_is_as_old_as_it_was() {
+    let world = World::with(&shell("plain", "exec sleep 1000", ""));
+    let uptime = || world.app("plain")["uptime_ms"].as_u64().unwrap();
+    until("it has run for a while", || uptime() > 700);
+    for again in 0..2 {
+        let before = uptime();
+        if again == 0 {
+            world.kill_manager();
+            world.done(&["resurrect"]);
+        } else {
+            world.done(&["upgrade"]);
+        }
+        let after = uptime();
+        assert!(after >= before && after < before + 20_000, "{after} after {before}");
+    }
+}
+
+#[test]
 fn a_verb_says_so_when_the_manager_is_killed_meanwhile() {
     let world = World::with(&shell("stubborn", "trap '' TERM; while :; do sleep 1; done", ""));
     let stop = world.begin(&["stop", "stubborn"]);

@@ -130,10 +130,11 @@ impl Engine {
                 }
             }
         }
+        let age = life.child().age();
         let found = match (process.phase, &report) {
-            (Phase::Launching, Some(report)) if report.ready => Found::Online,
+            (Phase::Launching, Some(report)) if report.ready => Found::Online { age },
             (Phase::Launching, _) => Found::Launching,
-            (Phase::Online, _) => Found::Online,
+            (Phase::Online, _) => Found::Online { age },
             (Phase::Stopping, _) => Found::Stopping { again: false },
             (Phase::Restarting, _) => Found::Stopping { again: true },
         };

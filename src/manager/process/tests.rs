@@ -110,7 +110,7 @@ fn every_cell_is_answered() {
         Event::Ready,
         Event::Exited { how: Exit::Code(1), gives_up: false },
         Event::Timeout,
-        Event::Adopted(Found::Online),
+        Event::Adopted(Found::Online { age: Duration::ZERO }),
     ];
     let mut table = String::new();
     for (name, before) in states {
