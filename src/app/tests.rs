@@ -26,7 +26,7 @@ type Sent<'a> = &'a [(&'a str, &'a str)];
 
 /// A request as the decoder would make it.
 pub(super) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Request {
-    request_from(Peer::Unix, method, target, headers, body)
+    request_from(Peer::Unix { uid: 0 }, method, target, headers, body)
 }
 
 /// As [`request`], from somewhere.

@@ -13,6 +13,8 @@ use crate::h1::{AskedMethod, ReplyDecoder};
 
 /// The longest answer: thousands of apps.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a manager answers whom it does not serve.
+const FORBIDDEN: u16 = 403;
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
 /// How often, and after what pauses, it is looked whether one that has not answered is dead.
@@ -90,6 +92,9 @@ impl Client {
         body: &[u8],
     ) -> Result<T, ClientError> {
         let (status, body) = self.exchange(method, path, body)?;
+        if status == FORBIDDEN {
+            return Err(ClientError::Denied { home: self.home.path().display().to_string() });
+        }
         serde_json::from_slice(&body).map_err(|error| {
             let text = String::from_utf8_lossy(&body);
             let text: String = text.chars().take(200).collect();

@@ -2,6 +2,7 @@
 //! manager's thread and waits for its answer.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -9,11 +10,12 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use rustix::io::write;
 use serde::Serialize;
+use serde_json::json;
 
-use crate::app::{App, Json, Path, Query};
+use crate::app::{App, IntoResponse, Json, Middleware, Next, Path, Query};
 use crate::cluster::{Address, Cluster};
 use crate::control::{Home, Selector, Verb};
-use crate::message::Response;
+use crate::message::{Peer, Request, Response};
 use crate::server::{Limits, Timeouts};
 
 /// Thousands of apps in one file.
@@ -125,6 +127,22 @@ fn app(desk: &Desk) -> App {
             let desk = metrics.clone();
             async move { prometheus(&desk).await }
         })
+        .wrap(Owner)
+}
+
+/// Answers who runs the manager, and root; whoever else may open the socket is refused.
+struct Owner;
+
+impl Middleware for Owner {
+    async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
+        let own = rustix::process::geteuid().as_raw();
+        let Peer::Unix { uid } = request.peer() else { return next.run(request).await };
+        if uid == own || uid == 0 {
+            return next.run(request).await;
+        }
+        let error = format!("this manager answers user {own} and root, not user {uid}");
+        (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response()
+    }
 }
 
 async fn prometheus(desk: &Desk) -> Response {

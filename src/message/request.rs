@@ -16,7 +16,10 @@ pub enum Peer {
     /// A TCP client.
     Tcp(SocketAddr),
     /// A client on a Unix socket.
-    Unix,
+    Unix {
+        /// The user that it ran as when it connected, as the kernel says.
+        uid: u32,
+    },
 }
 
 /// How the request reached this process.

@@ -99,6 +99,11 @@ impl Stream {
         self.driver.with(|core| core.peer_addr(self.key))
     }
 
+    /// The user that the other end of a Unix socket ran as when it connected.
+    pub(crate) fn peer_uid(&self) -> io::Result<u32> {
+        self.driver.with(|core| core.peer_uid(self.key))
+    }
+
     /// Makes it a plain byte stream: `AsyncRead`, `AsyncBufRead`, `AsyncWrite`. A write may make no
     /// progress for `idle`.
     pub(crate) fn into_io(mut self, idle: DeadlineKind) -> Self {

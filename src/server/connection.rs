@@ -46,7 +46,7 @@ impl Drop for Open {
 /// which is kept small: what only some connections come to is boxed when they do.
 pub(super) async fn converse(open: Open, mut stream: Stream, mut fresh: bool) {
     let core = &open.core;
-    let Ok(peer) = stream.peer_addr().map(CompactPeer::from) else { return };
+    let Ok(peer) = CompactPeer::of(&stream) else { return };
     stream.arm(if fresh { core.waits.header } else { core.waits.keep_alive });
     let mut stays = false;
     let last = loop {

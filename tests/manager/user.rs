@@ -54,9 +54,11 @@ fn another_user_is_refused() {
     let Some(world) = world() else { return };
     world.apply(&web("one"));
     let home = world.home().display().to_string();
-    for mode in [0o700, 0o755] {
-        // Even if somebody opens the home, the socket in it is its owner's.
+    for (mode, socket) in [(0o700, 0o600), (0o755, 0o600), (0o755, 0o666)] {
+        // Even if somebody opens the home and the socket in it: the kernel says who asks.
         fs::set_permissions(world.home(), fs::Permissions::from_mode(mode)).unwrap();
+        let path = world.home().join("control.sock");
+        fs::set_permissions(path, fs::Permissions::from_mode(socket)).unwrap();
         for args in [&["list"][..], &["kill"], &["start", "web"], &["describe", "web", "--secrets"]]
         {
             let refused = as_nobody(&world, &home, args);

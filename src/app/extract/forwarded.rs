@@ -130,7 +130,7 @@ impl Trail {
     pub(super) fn follow(request: &Request, proxies: Option<Rc<TrustedProxies>>) -> Self {
         let peer = match request.peer() {
             Peer::Tcp(address) => Some(address.ip().to_canonical()),
-            Peer::Unix => None,
+            Peer::Unix { .. } => None,
         };
         match proxies {
             Some(proxies) if proxies.trusts(peer, 0) => Self::believe(request, peer, &proxies),
@@ -295,7 +295,8 @@ mod tests {
         peer: &str,
         headers: &[(&str, &str)],
     ) -> (String, String, Scheme) {
-        let peer = peer.parse().map_or(Peer::Unix, |ip: IpAddr| Peer::Tcp((ip, 9).into()));
+        let peer =
+            peer.parse().map_or(Peer::Unix { uid: 0 }, |ip: IpAddr| Peer::Tcp((ip, 9).into()));
         let app = App::new().get(
             "/",
             async |ip: Option<ClientIp>, host: Result<Host, Rejection>, scheme: Scheme| {

@@ -374,6 +374,12 @@ impl Core {
         Ok(address.and_then(|address| SocketAddr::try_from(address).ok()))
     }
 
+    /// The user that the other end of a Unix socket ran as when it connected.
+    pub(crate) fn peer_uid(&self, key: SocketKey) -> io::Result<u32> {
+        let peer = rustix::net::sockopt::socket_peercred(&self.sockets[key.0 as usize].fd)?;
+        Ok(peer.uid.as_raw())
+    }
+
     /// Has the socket's close reset the connection: the other end is told at once that nothing more
     /// will be read or sent, and no port lingers in `TIME_WAIT`.
     pub(crate) fn reset_at_close(&self, key: SocketKey) -> io::Result<()> {

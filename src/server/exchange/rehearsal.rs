@@ -35,7 +35,7 @@ impl Rehearsal {
         let manners = (OnPanic::default(), Balance::default());
         let core = Core::new(app, limits, &timeouts, manners, options.stats, pulse);
         let (own, _) = UnixStream::pair()?;
-        let line = Line::new(core, Stream::new(own.into())?, Peer::Unix);
+        let line = Line::new(core, Stream::new(own.into())?, Peer::Unix { uid: 0 });
         Ok(Self { line, dialogue: Dialogue::default(), _driver: driver })
     }
 

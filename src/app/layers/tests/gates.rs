@@ -181,7 +181,7 @@ fn express_ecosystem_rate_limit() {
         (&app, v6, "", 200),
         (&app, near, "", 200),
         (&app, v6, "", 429),
-        (&app, Peer::Unix, "", 200),
+        (&app, Peer::Unix { uid: 0 }, "", 200),
         (&by_header, v4, "10.1.1.1", 200),
         (&by_header, v4, "10.1.1.1", 429),
         (&by_header, v4, "10.1.1.2", 200),
