@@ -117,6 +117,7 @@ fn launch(home: &Home) -> Result<Child, Failure> {
         identity: None,
         stdio: [null.as_fd(), output.as_fd(), output.as_fd()],
         passed: Vec::new(),
+        tied: false,
     };
     let pid = program.spawn().map_err(|error| failed(&error))?;
     Child::of(pid).map_err(|error| failed(&error))

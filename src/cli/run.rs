@@ -1,7 +1,12 @@
 //! `corelane run [FILE]`: serve in the foreground.
 
+mod programs;
+
+use std::cell::Cell;
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Termination};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::args::Overrides;
@@ -9,7 +14,10 @@ use super::exit::Failure;
 use crate::app::LogWriter;
 use crate::cluster::{Address, Cluster};
 use crate::config::{Access, AppConfig, Config};
-use crate::service::{Configuration, Wanted, run_all};
+use crate::control::{Kind, Spec};
+use crate::service::{Companions, Configuration, Parts, Wanted, run_all};
+
+use self::programs::Programs;
 
 /// What is served if it is there and no file is named.
 const DEFAULT_FILE: &str = "corelane.toml";
@@ -18,20 +26,29 @@ const STDIN: &str = "-";
 
 /// Serves a file, `./corelane.toml`, or the embedded default.
 pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode, Failure> {
-    let file_read = file.map(Path::to_owned);
-    let mut source = Source { file: file_read, overrides, holds: None, read: None, log: None };
+    let programs = Rc::default();
+    let mut source = Source {
+        file: file.map(Path::to_owned),
+        overrides,
+        holds: None,
+        read: None,
+        log: None,
+        programs: Rc::clone(&programs),
+    };
     let config = source.load()?;
-    if let Some(app) = config.apps.iter().find(|app| app.managed.program.is_some()) {
-        let problem = format!("`{}` is a program, which only the manager runs", app.name);
-        return Err(Failure::Usage { problem, hint: "`corelane start FILE` has it do so" });
-    }
-    let clusters: Result<_, Failure> = config.apps.iter().map(|app| source.cluster(app)).collect();
+    let clusters: Result<_, Failure> = built_in(&config).map(|app| source.cluster(app)).collect();
     let clusters = clusters?;
     source.holds = Some(config);
     // What came in at stdin cannot be read again.
     let again = file.is_none_or(|file| file != Path::new(STDIN));
     let configuration = again.then(|| Box::new(source) as Box<dyn Configuration>);
-    Ok(run_all(clusters, configuration).report())
+    let companions = Some(Box::new(Programs::new(programs)?) as Box<dyn Companions>);
+    Ok(run_all(Parts { clusters, configuration, companions }).report())
+}
+
+/// The apps that this process serves itself.
+fn built_in(config: &Config) -> impl Iterator<Item = &AppConfig> {
+    config.apps.iter().filter(|app| app.managed.program.is_none())
 }
 
 /// Where the configuration comes from.
@@ -44,12 +61,15 @@ struct Source {
     read: Option<Config>,
     /// Where requests are logged, once any are: one thread writes for all apps.
     log: Option<LogWriter>,
+    /// Takes the programs of what was read last.
+    programs: Rc<Cell<Vec<Spec>>>,
 }
 
 impl Source {
     fn load(&self) -> Result<Config, Failure> {
         let mut config = load(self.file.as_deref())?;
         apply(&self.overrides, &mut config)?;
+        self.programs.set(self.programs_of(&config)?);
         Ok(config)
     }
 
@@ -65,12 +85,27 @@ impl Source {
         }
         Ok(cluster(app.clone(), log))
     }
+
+    /// The programs of a file. What is built in serves before the first of them starts, so none has
+    /// to wait for it.
+    fn programs_of(&self, config: &Config) -> Result<Vec<Spec>, Failure> {
+        let here = env::current_dir()
+            .map_err(|error| Failure::System { what: "find the current directory", error })?;
+        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let mut specs = config.specs(&file, &here, |name| env::var(name).ok());
+        specs.retain(|spec| matches!(spec.kind, Kind::Program { .. }));
+        for spec in &mut specs {
+            spec.after.retain(|name| built_in(config).all(|app| app.name != *name));
+        }
+        Ok(specs)
+    }
 }
 
 impl Configuration for Source {
     fn read(&mut self) -> Result<Vec<Wanted>, String> {
         let config = self.load().map_err(|failure| failure.to_string())?;
-        let wanted = config.apps.iter().map(|app| {
+        let wanted = built_in(&config).map(|app| {
             let unchanged = self.holds.as_ref().is_some_and(|config| config.apps.contains(app));
             let cluster = self.cluster(app).map_err(|failure| failure.to_string())?;
             Ok(Wanted { cluster, unchanged })
@@ -144,7 +179,11 @@ fn apply(overrides: &Overrides, config: &mut Config) -> Result<(), Failure> {
     if !listen.is_empty() {
         app.listen.clone_from(listen);
     }
-    app.instances = instances.unwrap_or(app.instances);
+    if let Some(instances) = instances {
+        app.instances = *instances;
+        // Of a program that is told nothing there is one.
+        app.definition.insert("instances".to_owned(), instances.to_string().into());
+    }
     Ok(())
 }
 

@@ -35,4 +35,4 @@ pub(crate) use spec::tests::spec as plain_spec;
 #[cfg(feature = "cli")]
 pub(crate) use spec::{Health, Kind, Logs, RestartRules, Spec, Waits};
 #[cfg(feature = "cli")]
-pub(crate) use verb::{Answer, Code, Outcome, Selector, Verb};
+pub(crate) use verb::{Answer, Code, Outcome, STARTED_AGAIN, Selector, Verb};

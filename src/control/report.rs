@@ -68,7 +68,7 @@ pub(crate) struct AppReport {
 }
 
 /// Where it writes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogFiles {
     pub out: PathBuf,
     pub err: PathBuf,

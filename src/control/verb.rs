@@ -95,6 +95,9 @@ pub(crate) struct Answer {
     pub error: Option<String>,
 }
 
+/// What a message of a failed start ends with if the app is started again.
+pub(crate) const STARTED_AGAIN: &str = "; it is started again";
+
 /// What has come of it for one app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {

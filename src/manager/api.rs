@@ -25,11 +25,13 @@ const PROMETHEUS: HeaderValue =
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What somebody asks of the manager's thread.
+#[derive(Debug)]
 pub(super) struct Command {
     pub(super) question: Question,
     pub(super) reply: Reply,
 }
 
+#[derive(Debug)]
 pub(super) enum Question {
     Verb(Verb),
     /// How all apps are, or one.
@@ -45,9 +47,14 @@ pub(super) enum Question {
     },
     /// The manager is to end; the apps run on.
     Leave,
+    /// All is to end at once.
+    Abort {
+        done: mpsc::Sender<()>,
+    },
 }
 
 /// Takes the answer to whoever asked.
+#[derive(Debug)]
 pub(super) struct Reply(async_channel::Sender<Vec<u8>>);
 
 impl Reply {
@@ -59,7 +66,7 @@ impl Reply {
 }
 
 /// Where commands are left.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Desk {
     inbox: mpsc::Sender<Command>,
     bell: Arc<OwnedFd>,

@@ -56,6 +56,10 @@ impl Claim {
         Ok((Self { home: home.clone(), lock, watch }, hearing))
     }
 
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
     pub(super) fn lock(&self) -> &File {
         &self.lock
     }

@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::api::{self, Desk, Question};
 use super::claim::Claim;
 use super::engine::{End, Engine, Start};
+use super::ground::Ground;
 use super::store::{Store, StoreError};
 use super::upgrade::{self, Kept};
 use crate::cluster::{ClusterHandle, StartError};
@@ -83,16 +84,10 @@ pub(crate) fn daemon(home: &Home, corelane: PathBuf, resurrect: bool) -> Result<
     let (sender, inbox) = mpsc::channel();
     let desk = Desk::new(sender, ringing);
     let program = corelane.clone();
-    let start = Start {
-        home: home.clone(),
-        claim,
-        corelane,
-        hearing,
-        inbox,
-        bell,
-        desk: desk.clone(),
-        store,
-    };
+    let ground = Ground::Home { claim, store };
+    let (desk_of_engine, witness, orphans) = (desk.clone(), None, None);
+    let start =
+        Start { ground, corelane, hearing, inbox, bell, desk: desk_of_engine, witness, orphans };
     let mut engine = Engine::new(start).map_err(system("read the CPUs to use"))?;
     engine.recall(memory, kept);
     obey_signals(desk.clone()).map_err(system("listen for signals"))?;

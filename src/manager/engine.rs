@@ -11,12 +11,12 @@ mod logs;
 mod overview;
 mod tick;
 mod verb;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -32,15 +32,16 @@ use self::tick::Watchdog;
 use self::verb::Waiter;
 use super::api::{Command, Desk, Reply};
 use super::app::{App, Effect};
-use super::claim::Claim;
+use super::ground::Ground;
 use super::health::Probe;
 use super::metrics::Counts;
+use super::news::Witness;
 use super::socket::Sockets;
-use super::store::Store;
 use super::{log, process};
-use crate::control::Home;
+use crate::sys::child::Exit;
 use crate::sys::cpu::AllowedCpus;
 use crate::sys::hearing::Hearing;
+use crate::sys::orphan::Orphans;
 
 /// A process: its app and its slot there.
 type Place = (u32, u32);
@@ -60,8 +61,7 @@ pub(super) enum End {
 
 /// What the manager's thread owns.
 pub(super) struct Engine {
-    home: Home,
-    claim: Claim,
+    ground: Ground,
     /// corelane itself, as it was started.
     corelane: PathBuf,
     cpus: usize,
@@ -101,7 +101,6 @@ pub(super) struct Engine {
     bell: OwnedFd,
     /// For those who have something to say to this thread.
     desk: Desk,
-    store: Store,
     /// Something has changed that is to be remembered.
     changed: bool,
     /// What the operator should know.
@@ -111,28 +110,35 @@ pub(super) struct Engine {
     /// Who asked for the end of everything.
     killing: Option<Reply>,
     end: Option<End>,
+    /// Who hears of what happens, and has it that there is an end or an error.
+    witness: Option<Witness>,
+    told: bool,
+    /// How processes ended last.
+    ends: BTreeMap<Place, Exit>,
+    orphans: Option<Orphans>,
     random: RandomState,
 }
 
 /// What an engine begins with.
 pub(super) struct Start {
-    pub(super) home: Home,
-    pub(super) claim: Claim,
+    pub(super) ground: Ground,
     pub(super) corelane: PathBuf,
     pub(super) hearing: Hearing,
     pub(super) inbox: Receiver<Command>,
     pub(super) bell: OwnedFd,
     pub(super) desk: Desk,
-    pub(super) store: Store,
+    pub(super) witness: Option<Witness>,
+    /// If this process takes in what its programs leave behind.
+    pub(super) orphans: Option<Orphans>,
 }
 
 impl Engine {
     pub(super) fn new(start: Start) -> io::Result<Self> {
-        let Start { home, claim, corelane, hearing, inbox, bell, desk, store } = start;
+        let Start { ground, corelane, hearing, inbox, bell, desk, witness, orphans } = start;
         let now = Instant::now();
         Ok(Self {
-            home,
-            claim,
+            watchdog: Watchdog::of(&ground, now),
+            ground,
             corelane,
             cpus: AllowedCpus::capture()?.max(),
             begun: now,
@@ -158,13 +164,15 @@ impl Engine {
             inbox,
             bell,
             desk,
-            store,
             changed: false,
             problems: BTreeMap::new(),
             tick: now,
-            watchdog: Watchdog::of_process(now),
             killing: None,
             end: None,
+            witness,
+            told: false,
+            ends: BTreeMap::new(),
+            orphans,
             random: RandomState::new(),
         })
     }
@@ -182,6 +190,7 @@ impl Engine {
             for place in woken {
                 self.look_at(place);
             }
+            self.bury_orphans();
             self.ring();
         }
     }
@@ -203,14 +212,16 @@ impl Engine {
         self.ask_after_health();
         self.remember();
         self.answer();
+        self.tell_outcome();
     }
 
     /// Waits until something happens. Returns the processes to which it does.
     fn wait(&mut self) -> Vec<Place> {
-        let fixed: [BorrowedFd<'_>; 3] =
-            [self.bell.as_fd(), self.hearing.as_fd(), self.claim.as_fd()];
-        let polled = fixed.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        let mut polled = polled.to_vec();
+        let orphans = self.orphans.as_ref().map(Orphans::as_fd);
+        let fixed = [self.bell.as_fd(), self.hearing.as_fd()].into_iter();
+        let fixed = fixed.chain(self.ground.watch()).chain(orphans);
+        let mut polled: Vec<_> =
+            fixed.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let fixed = polled.len();
         let mut places = Vec::new();
         for (place, life) in &self.lives {
@@ -232,7 +243,9 @@ impl Engine {
             |(polled, place): (&PollFd<'_>, Place)| (!polled.revents().is_empty()).then_some(place);
         let mut woken: Vec<_> = polled[fixed..].iter().zip(places).filter_map(ready).collect();
         woken.dedup();
-        if !polled[2].revents().is_empty() {
+        let stirred = polled[2..fixed].iter().any(|polled| !polled.revents().is_empty());
+        drop(polled);
+        if stirred {
             self.heed_removal();
         }
         woken
@@ -336,6 +349,7 @@ impl Engine {
             process::Effect::Terminate => self.terminate(place),
             process::Effect::Kill => {
                 if let Some(life) = self.lives.get(&place) {
+                    self.tell_kill(place);
                     life.child().kill_group();
                 }
             }
@@ -357,15 +371,12 @@ impl Engine {
     fn forget(&mut self, place: Place) {
         self.timers.remove(&place);
         self.ripe.remove(&place);
+        self.ends.remove(&place);
         if let Some(life) = self.lives.remove(&place) {
             // It has ended, or never was.
             drop(life);
         }
         // What stays does no harm, and its name is never used again.
-        let _gone = fs::remove_file(self.control_path(place));
-    }
-
-    fn control_path(&self, (id, key): Place) -> PathBuf {
-        self.home.run().join(format!("{id}-{key}.sock"))
+        let _gone = self.ground.vacate(place.0, place.1);
     }
 }

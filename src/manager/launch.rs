@@ -54,6 +54,8 @@ pub(super) struct Setting<'a> {
     pub(super) instance: usize,
     /// Another process accepts from the same sockets.
     pub(super) shared: bool,
+    /// It is to end with the thread that starts it.
+    pub(super) tied: bool,
 }
 
 /// Why an app cannot be launched. `Display` is one line.
@@ -99,6 +101,7 @@ pub(super) fn launch(spec: &Spec, setting: &Setting<'_>) -> Result<u32, LaunchEr
         identity,
         stdio: [stdin.as_fd(), setting.output[0], setting.output[1]],
         passed,
+        tied: setting.tied,
     };
     let spawned = program.spawn();
     spawned.map_err(|source| LaunchError::Spawn { path: path.display().to_string(), source })

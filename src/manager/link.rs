@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::{Duration, Instant};
 
 use crate::control::wire::{Ask, LINE_BYTES_MAX, Line, Question, Tell};
@@ -42,8 +41,8 @@ pub(super) enum Purpose {
 
 impl Link {
     /// To the program that accepts there, or will.
-    pub(super) fn connect(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
+    pub(super) fn connect(address: &SocketAddr) -> io::Result<Self> {
+        let stream = UnixStream::connect_addr(address)?;
         stream.set_nonblocking(true)?;
         let (input, passed) = (Vec::new(), Vec::new());
         Ok(Self { stream, input, passed, asked: BTreeMap::new(), questions: 0 })
@@ -172,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut link = Link::connect(&path).unwrap();
+        let mut link = Link::connect(&SocketAddr::from_pathname(path).unwrap()).unwrap();
         assert!(link.ask(Ask::Status, Purpose::Status) && link.ask(Ask::Alone, Purpose::Tell));
         let (mut program, _) = listener.accept().unwrap();
         let mut lines = BufReader::new(program.try_clone().unwrap()).lines();
@@ -196,7 +195,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut link = Link::connect(&path).unwrap();
+        let address = std::os::unix::net::SocketAddr::from_pathname(&path).unwrap();
+        let mut link = Link::connect(&address).unwrap();
         let (mut program, _) = listener.accept().unwrap();
         program.write_all(b"{\"number\":null,\"tell\":\"closed\"}\n").unwrap();
         drop(program);
@@ -209,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let _listener = UnixListener::bind(&path).unwrap();
-        let mut link = Link::connect(&path).unwrap();
+        let mut link = Link::connect(&SocketAddr::from_pathname(path).unwrap()).unwrap();
         let asked = (0..100).filter(|_| link.ask(Ask::Status, Purpose::Status)).count();
         assert_eq!(asked, UNANSWERED_MAX);
     }

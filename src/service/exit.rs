@@ -48,6 +48,16 @@ impl Exit {
         self.error.as_deref()
     }
 
+    /// With this code, and what is to be said of it.
+    pub(crate) fn with(code: u8, error: Option<String>) -> Self {
+        Self { code, error }
+    }
+
+    /// After a program beside the clusters was given up.
+    pub(super) fn errored(problem: String) -> Self {
+        Self { code: ERRORED, error: Some(problem) }
+    }
+
     pub(super) fn failed(error: &impl ToString) -> Self {
         Self { code: FAILED, error: Some(error.to_string()) }
     }

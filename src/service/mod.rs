@@ -2,6 +2,7 @@
 //! the service manager hear, the exit code.
 
 mod announce;
+mod companion;
 mod control;
 mod exit;
 mod manager;
@@ -9,8 +10,10 @@ mod program;
 mod run;
 mod status;
 
+#[cfg(feature = "cli")]
+pub(crate) use companion::{Change, Companions, Listener, Order, Word};
 pub use exit::Exit;
 #[cfg(feature = "cli")]
-pub(crate) use program::{Configuration, Wanted};
+pub(crate) use program::{Configuration, Parts, Wanted};
 #[cfg(feature = "cli")]
 pub(crate) use run::run_all;

@@ -4,7 +4,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Exit;
-use super::announce::{Announcer, say};
+use super::announce::{Announcer, one_line, say};
+use super::companion::{Companions, Order, Word};
 use super::run::Notice;
 use crate::cluster::{Cluster, ClusterHandle, Ender, Event, Remote, StartError};
 
@@ -18,6 +19,17 @@ pub(crate) trait Configuration {
 
     /// What was read last holds from now on.
     fn accept(&mut self);
+}
+
+/// What makes up a program.
+#[derive(Default)]
+pub(crate) struct Parts {
+    /// Started first, all of them.
+    pub clusters: Vec<Cluster>,
+    /// Says at a HUP what is to be served from then on.
+    pub configuration: Option<Box<dyn Configuration>>,
+    /// Programs that are part of it.
+    pub companions: Option<Box<dyn Companions>>,
 }
 
 /// A cluster that a configuration wants.
@@ -40,27 +52,54 @@ pub(super) struct Program {
     serving: usize,
     ending: bool,
     starting: Arc<Starting>,
+    companions: Option<Box<dyn Companions>>,
+    /// Somebody looks after them.
+    attended: bool,
+    /// All of them have ended, with this code.
+    all_ended: Option<u8>,
+    /// How the program is to end, whatever its clusters say.
+    verdict: Option<Exit>,
 }
 
-/// Clusters that may not have started yet, and are to end all the same if the program is told to.
+/// Who may not have started yet, and is to end all the same if the program is told to.
 #[derive(Default)]
-pub(super) struct Starting(Mutex<(bool, Vec<Ender>)>);
+pub(super) struct Starting {
+    known: Mutex<Known>,
+    aborters: Mutex<Vec<Order>>,
+}
+
+#[derive(Default)]
+struct Known {
+    ending: bool,
+    enders: Vec<Ender>,
+}
 
 impl Starting {
     /// A cluster has begun to start.
     fn begun(&self, ender: Ender) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.ending {
             ender();
         }
-        known.1.push(ender);
+        known.enders.push(ender);
+    }
+
+    /// Others are to end with this process.
+    fn tie(&self, aborter: Order) {
+        self.aborters.lock().unwrap_or_else(PoisonError::into_inner).push(aborter);
     }
 
     /// None of them need start any more.
     pub(super) fn end(&self) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.0 = true;
-        known.1.iter().for_each(|ender| ender());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.ending = true;
+        known.enders.iter().for_each(|ender| ender());
+    }
+
+    /// This process ends at once, and whatever is tied to it.
+    pub(super) fn abort(&self) {
+        let aborters = self.aborters.lock().unwrap_or_else(PoisonError::into_inner);
+        aborters.iter().for_each(|aborter| aborter());
     }
 }
 
@@ -106,22 +145,56 @@ impl Drop for Reporter {
 }
 
 impl Program {
-    /// Starts all clusters. If one fails, those before it end with their handles.
+    /// Starts all clusters, then the programs beside them. If one fails, those before it end.
     pub(super) fn start(
-        clusters: Vec<Cluster>,
-        configuration: Option<Box<dyn Configuration>>,
+        parts: Parts,
         notices: Sender<Notice>,
         starting: Arc<Starting>,
-    ) -> Result<Self, StartError> {
-        let (several, apps) = (clusters.len() > 1, Vec::new());
-        let (started, serving, ending) = (0, 0, false);
-        let mut program =
-            Self { configuration, notices, apps, started, several, serving, ending, starting };
+    ) -> Result<Self, Exit> {
+        let Parts { clusters, configuration, companions } = parts;
+        let beside = companions.as_ref().map_or(0, |companions| companions.count());
+        let mut program = Self {
+            configuration,
+            notices,
+            apps: Vec::new(),
+            started: 0,
+            several: clusters.len() + beside > 1,
+            serving: 0,
+            ending: false,
+            starting,
+            companions: None,
+            attended: false,
+            all_ended: None,
+            verdict: None,
+        };
         for cluster in clusters {
             let app = program.spawn(cluster)?;
             program.admit(app);
         }
+        if let Some(companions) = companions {
+            program.start_companions(companions)?;
+        }
         Ok(program)
+    }
+
+    fn start_companions(&mut self, mut companions: Box<dyn Companions>) -> Result<(), Exit> {
+        self.starting.begun(companions.ender());
+        self.starting.tie(companions.aborter());
+        let notices = self.notices.clone();
+        let told = move |word| match word {
+            // Also while nobody reads notices.
+            Word::Line(line) => say(&one_line(&line)),
+            // Nobody waits any more.
+            word => drop(notices.send(Notice::Told(word))),
+        };
+        if let Err(exit) = companions.start(Arc::new(told)) {
+            self.drain();
+            companions.end();
+            return Err(exit);
+        }
+        self.attended = companions.are_attended();
+        self.companions = Some(companions);
+        Ok(())
     }
 
     fn spawn(&mut self, cluster: Cluster) -> Result<App, StartError> {
@@ -168,13 +241,52 @@ impl Program {
 
     /// Whether there is anything left to supervise.
     pub(super) fn is_serving(&self) -> bool {
-        self.serving > 0
+        self.serving > 0 || self.attended
     }
 
-    /// Asks all clusters to end.
+    /// How many programs run beside the clusters.
+    pub(super) fn beside(&self) -> usize {
+        self.companions.as_ref().map_or(0, |companions| companions.count())
+    }
+
+    /// Asks everybody to end.
     pub(super) fn drain(&mut self) {
         self.ending = true;
         self.apps.iter().for_each(|app| app.handle.drain());
+        if let Some(companions) = &self.companions {
+            companions.ender()();
+        }
+    }
+
+    /// Takes in what is said of the programs. True if all is to end therefore.
+    pub(super) fn told(&mut self, word: Word) -> bool {
+        match word {
+            Word::Line(line) => say(&line),
+            Word::Errored(problem) => return self.end_by(Exit::errored(problem)),
+            Word::AllEnded(code) => self.all_ended = Some(code),
+            Word::Over => {
+                self.attended = false;
+                return self.end_by(Exit::failed(&"nobody looks after the programs any more"));
+            }
+        }
+        self.is_done()
+    }
+
+    /// Whether nothing is left that could serve, although nobody has told it to end.
+    pub(super) fn is_done(&mut self) -> bool {
+        let serves = self.apps.iter().any(|app| !app.dismissed);
+        match self.all_ended {
+            Some(code) if !serves => self.end_by(Exit::with(code, None)),
+            _ => false,
+        }
+    }
+
+    /// It is to end so, unless it ends already.
+    fn end_by(&mut self, exit: Exit) -> bool {
+        if !self.ending {
+            self.verdict = Some(exit);
+        }
+        !self.ending
     }
 
     /// A cluster has ended. True if nobody had dismissed it: then the others are to end as well.
@@ -194,7 +306,11 @@ impl Program {
 
     /// How it ended.
     pub(super) fn join(self) -> Exit {
-        Exit::after(self.apps.into_iter().map(|app| app.handle.join()))
+        if let Some(companions) = self.companions {
+            companions.end();
+        }
+        let exit = Exit::after(self.apps.into_iter().map(|app| app.handle.join()));
+        self.verdict.unwrap_or(exit)
     }
 
     /// Reads the configuration again and becomes what it says, as a whole or not at all. Returns
@@ -225,7 +341,10 @@ impl Program {
     fn become_all(&mut self, wanted: Vec<Wanted>) -> Result<String, Refusal> {
         let (mut fresh, mut prepared, mut names) = (Vec::new(), Vec::new(), Vec::new());
         let mut kept = 0;
-        self.several |= wanted.len() > 1;
+        if let Some(companions) = &mut self.companions {
+            companions.may_change().map_err(Refusal::Whole)?;
+        }
+        self.several |= wanted.len() + self.beside() > 1;
         for Wanted { cluster, unchanged } in wanted {
             let name = cluster.called().to_owned();
             let refuse = |error: &dyn std::fmt::Display| Refusal::Whole(format!("{name}: {error}"));
@@ -242,7 +361,17 @@ impl Program {
             }
             names.push(name);
         }
-        let (changed, started) = (prepared.len(), fresh.len());
+        let (mut changed, mut started) = (prepared.len(), fresh.len());
+        if let Some(companions) = &mut self.companions {
+            let change = companions.change().map_err(Refusal::Whole)?;
+            self.attended |= companions.are_attended();
+            if change.changed + change.started > 0 {
+                self.all_ended = None;
+            }
+            changed += change.changed;
+            started += change.started;
+            kept += change.kept;
+        }
         for ready in prepared {
             // Only if a life that was ready has ended within this moment.
             ready.commit().map_err(|error| Refusal::Part(error.to_string()))?;
@@ -250,7 +379,7 @@ impl Program {
         for app in fresh {
             self.admit(app);
         }
-        let mut stopped = 0;
+        let mut stopped = self.companions.as_mut().map_or(0, |companions| companions.dismiss());
         for app in self.apps.iter_mut().filter(|app| !app.dismissed && !names.contains(&app.name)) {
             app.dismissed = true;
             app.handle.drain();

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::Exit;
 use super::announce::say;
+use super::companion::Word;
 use super::control::{Control, Managed};
 use super::manager::Manager;
-use super::program::{Configuration, Program, Starting};
+use super::program::{Parts, Program, Starting};
 use super::status::Status;
 use crate::cluster::{self, Cluster, Event};
 use crate::sys::heap;
@@ -27,6 +28,8 @@ pub(super) enum Notice {
     Happened(usize, Event),
     /// The cluster of this index has ended.
     Stopped(usize),
+    /// Of the programs beside the clusters.
+    Told(Word),
 }
 
 impl Cluster {
@@ -50,30 +53,26 @@ impl Cluster {
     /// }
     /// ```
     pub fn run(self) -> Exit {
-        run_all(vec![self], None)
+        run_all(Parts { clusters: vec![self], ..Parts::default() })
     }
 }
 
-/// Serves these clusters as one program: all of them, or none. At a HUP the `configuration`, if
-/// there is one, says what is to be served from then on.
-pub(crate) fn run_all(
-    mut clusters: Vec<Cluster>,
-    configuration: Option<Box<dyn Configuration>>,
-) -> Exit {
+/// Serves all of this as one program, or nothing.
+pub(crate) fn run_all(mut parts: Parts) -> Exit {
     // Said before anything of the process is changed.
-    if let Some(error) = clusters.iter().find_map(|cluster| cluster.check().err()) {
+    if let Some(error) = parts.clusters.iter().find_map(|cluster| cluster.check().err()) {
         return error.into();
     }
     // Before anything else opens a descriptor, so that one that was promised and not passed is
     // noticed.
-    if let Err(error) = cluster::allot(&mut clusters) {
+    if let Err(error) = cluster::allot(&mut parts.clusters) {
         return error.into();
     }
     let managed = Managed::of_process();
-    let clusters = match &managed {
-        Some(managed) => clusters.into_iter().map(|cluster| managed.direct(cluster)).collect(),
-        None => clusters,
-    };
+    if let Some(managed) = &managed {
+        let clusters = parts.clusters.into_iter();
+        parts.clusters = clusters.map(|cluster| managed.direct(cluster)).collect();
+    }
     limits::Limits::raise();
     heap::keep_memory();
     // Without it, the first time that a worker falls asleep takes longer.
@@ -101,9 +100,9 @@ pub(crate) fn run_all(
     {
         return Exit::failed(&format!("cannot start a thread: {error}"));
     }
-    let exit = match Program::start(clusters, configuration, notices, starting) {
+    let exit = match Program::start(parts, notices, starting) {
         Ok(program) => supervise(program, &inbox, &control, is_managed),
-        Err(error) => error.into(),
+        Err(exit) => exit,
     };
     closer.close();
     // It ends as soon as it is closed, whatever it was at.
@@ -118,6 +117,7 @@ fn watch(mut signals: Signals, notices: &Sender<Notice>, starting: &Starting) {
         if matches!(signal, Signal::Terminate | Signal::Interrupt) {
             if ending {
                 say("told to end again: ending at once");
+                starting.abort();
                 std::process::exit(SIGNAL_BASE + signal.number());
             }
             ending = true;
@@ -139,7 +139,7 @@ fn supervise(
     is_managed: bool,
 ) -> Exit {
     let mut manager = Manager::of_process().corelanes(is_managed);
-    let mut status = Status::of(program.handles());
+    let mut status = Status::of(&program);
     control.ready(program.remotes());
     manager.ready(&status.line());
     while program.is_serving() {
@@ -147,9 +147,13 @@ fn supervise(
             Notice::Signal(Signal::Reload) => {
                 manager.reloading();
                 say(&program.reload());
-                status = Status::of(program.handles());
+                status = Status::of(&program);
                 control.ready(program.remotes());
                 manager.ready(&status.line());
+                if program.is_done() {
+                    manager.stopping();
+                    program.drain();
+                }
             }
             Notice::Signal(Signal::Reopen) => {
                 say("SIGUSR1 ignored: there are no log files to open again");
@@ -172,6 +176,13 @@ fn supervise(
             Notice::Stopped(cluster) => {
                 if program.ended(cluster) {
                     // The manager hears of it first, lest it take the end for a failure.
+                    control.draining();
+                    manager.stopping();
+                    program.drain();
+                }
+            }
+            Notice::Told(word) => {
+                if program.told(word) {
                     control.draining();
                     manager.stopping();
                     program.drain();

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::announce::{one_line, place};
-use crate::cluster::{ClusterHandle, Event};
+use super::program::Program;
+use crate::cluster::Event;
 
 /// How the clusters of a program are, and the line that says so.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     workers: usize,
     places: Vec<String>,
+    /// Programs that run beside them.
+    beside: usize,
     /// Workers that have ended and whose successor does not listen yet: cluster and number.
     down: BTreeSet<(usize, usize)>,
     restarts: u64,
@@ -18,10 +21,10 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// Of clusters that listen.
-    pub(super) fn of<'a>(handles: impl Iterator<Item = (usize, &'a ClusterHandle)>) -> Self {
-        let mut status = Self::default();
-        for (_, handle) in handles {
+    /// Of one whose clusters listen.
+    pub(super) fn of(program: &Program) -> Self {
+        let mut status = Self { beside: program.beside(), ..Self::default() };
+        for (_, handle) in program.handles() {
             status.workers += handle.workers();
             status.places.extend(handle.addresses().iter().map(place));
         }
@@ -44,12 +47,17 @@ impl Status {
 
     /// The line while it serves.
     pub(super) fn line(&self) -> String {
-        let Self { workers, places, down, restarts, last } = self;
+        let Self { workers, places, beside, down, restarts, last } = self;
         let up = workers.saturating_sub(down.len());
         let noun = if *restarts == 1 { "restart" } else { "restarts" };
         let last = last.as_ref().map(|last| format!("; {restarts} {noun}, the last after {last}"));
         let (places, last) = (places.join(", "), last.unwrap_or_default());
-        format!("{up} of {workers} workers listening, {places}{last}")
+        let beside = match beside {
+            0 => String::new(),
+            1 => "; 1 program".to_owned(),
+            beside => format!("; {beside} programs"),
+        };
+        format!("{up} of {workers} workers listening, {places}{beside}{last}")
     }
 }
 

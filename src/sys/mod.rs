@@ -14,6 +14,8 @@ pub(crate) mod inherit;
 pub(crate) mod limits;
 pub(crate) mod membarrier;
 pub(crate) mod notify;
+#[cfg(feature = "cli")]
+pub(crate) mod orphan;
 pub(crate) mod pages;
 pub(crate) mod process;
 pub(crate) mod rights;

@@ -16,6 +16,7 @@ use std::ptr;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, getpid};
 
 use super::user::Identity;
 
@@ -49,6 +50,8 @@ pub(crate) struct Program<'fd> {
     pub stdio: [BorrowedFd<'fd>; 3],
     /// Its descriptors from 3 on.
     pub passed: Vec<BorrowedFd<'fd>>,
+    /// It is killed when the thread that starts it has ended, whatever way.
+    pub tied: bool,
 }
 
 /// Why a program was not started.
@@ -127,6 +130,7 @@ impl Program<'_> {
             identity: self.identity.as_ref(),
             wanted: &numbers,
             teller: teller.as_raw_fd(),
+            tied_to: self.tied.then(getpid),
         };
         // SAFETY: what the child of a process with several threads may do is what `become_program`
         // does: system calls, on memory that was prepared before.
@@ -247,6 +251,8 @@ struct Child<'plan> {
     identity: Option<&'plan Identity>,
     wanted: &'plan [RawFd],
     teller: RawFd,
+    /// The process whose thread's end is to be this one's.
+    tied_to: Option<Pid>,
 }
 
 impl Child<'_> {
@@ -300,6 +306,14 @@ impl Child<'_> {
                 }
                 if libc::setuid(identity.uid) == -1 {
                     return Step::User;
+                }
+            }
+            // Another user's process would have forgotten it.
+            if let Some(parent) = self.tied_to {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid() != parent.as_raw_pid() {
+                    // It has ended already, so nobody hears what this one would say.
+                    libc::_exit(NOT_STARTED);
                 }
             }
             if libc::chdir(self.cwd) == -1 {
@@ -356,6 +370,7 @@ mod tests {
             identity: None,
             stdio: [null.as_fd(), writer.as_fd(), writer.as_fd()],
             passed: passed.iter().map(AsFd::as_fd).collect(),
+            tied: false,
         };
         change(&mut program);
         let pid = program.spawn()?;

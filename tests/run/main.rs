@@ -5,6 +5,7 @@
 
 mod faults;
 mod inherit;
+mod programs;
 mod reload;
 
 use std::collections::BTreeSet;

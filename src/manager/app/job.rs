@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{App, Effect, Order, QUEUE_MAX, Role, Slot, State, Status, Then, Ticket};
-use crate::control::{Code, Spec};
+use crate::control::{Code, STARTED_AGAIN, Spec};
 use crate::manager::process::Event;
 
 /// An order that is being carried out.
@@ -297,7 +297,7 @@ impl App {
             self.job = None;
             let problem = self.problem().unwrap_or_else(|| "it has ended".to_owned());
             let again = match self.status() {
-                Status::WaitingRestart | Status::Launching => "; it is started again",
+                Status::WaitingRestart | Status::Launching => STARTED_AGAIN,
                 _ => "",
             };
             self.finish(ticket, code, format!("failed: {problem}{again}"));

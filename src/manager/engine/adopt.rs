@@ -10,6 +10,7 @@ use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use socket2::SockRef;
 
 use super::super::app::{App, Order, Role, Slot};
+use super::super::ground::Ground;
 use super::super::launch::MARK;
 use super::super::link::{Link, Purpose};
 use super::super::process::{self, Found, State, Then};
@@ -60,7 +61,9 @@ impl Engine {
         for (id, sockets) in &self.sockets {
             kept.keep_sockets(*id, &sockets.descriptors())?;
         }
-        kept.keep_lock(self.claim.lock())?;
+        if let Ground::Home { claim, .. } = &self.ground {
+            kept.keep_lock(claim.lock())?;
+        }
         // Nothing of this program is to be closed, or its paths removed.
         std::mem::forget(self);
         Ok(kept)
@@ -117,7 +120,8 @@ impl Engine {
         let Some(spec) = self.apps.get(&id).and_then(|app| app.slot(process.key)) else { return };
         let spec = Arc::clone(&spec.spec);
         let until = Instant::now() + PATIENCE;
-        let mut life = Life::new(child, Link::connect(&self.control_path(place)).ok(), embeds);
+        let link = self.ground.address(id, process.key).and_then(|address| Link::connect(&address));
+        let mut life = Life::new(child, link.ok(), embeds);
         let report = embeds.then(|| life.ask_report(until)).flatten();
         if !self.sockets.contains_key(&id) && !spec.listen.is_empty() {
             let sockets = life.take_sockets(embeds, until);
@@ -158,7 +162,7 @@ impl Engine {
     /// Ends processes that a manager of this home has started and does not know: it was killed
     /// before it could write them down.
     fn end_strays(&self) {
-        let mark = format!("{MARK}={}:", self.home.path().display());
+        let mark = format!("{MARK}={}:", self.ground.mark());
         let Ok(processes) = fs::read_dir("/proc") else { return };
         let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for pid in pids {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::super::app::App;
 use super::super::daemon::DaemonError;
-use super::super::store::Memory;
 use super::{End, Engine};
 use crate::cluster::{Instances, StartError};
 use crate::control::{Spec, Verb};
@@ -23,13 +22,15 @@ impl Engine {
         if !self.changed {
             return;
         }
-        let memory: Memory = self.memory();
         self.changed = false;
-        match self.store.keep(memory) {
+        // Without a home nobody comes who would want to know.
+        if self.ground.home().is_none() {
+            return;
+        }
+        let memory = self.memory();
+        match self.ground.keep(memory) {
             Ok(()) => drop(self.problems.remove("state")),
-            Err(error) => {
-                let path = self.home.state();
-                let problem = format!("the state cannot be written to {}: {error}", path.display());
+            Err(problem) => {
                 if self.problems.insert("state", problem.clone()).is_none() {
                     tracing::error!("{problem}");
                 }
@@ -40,14 +41,14 @@ impl Engine {
     /// Something was removed from the home: what is missing is made anew when whoever removes it
     /// has done so.
     pub(super) fn heed_removal(&mut self) {
-        if self.claim.is_lost() {
+        if self.ground.is_lost() {
             self.tick = self.tick.min(Instant::now() + REMOVAL);
         }
     }
 
     /// Whether the home is still there.
     pub(super) fn look_at_home(&mut self) {
-        if self.claim.is_lost() {
+        if self.ground.is_lost() {
             self.end.get_or_insert(End::Homeless);
         }
     }
@@ -63,12 +64,11 @@ impl Engine {
     ) -> Result<Option<T>, DaemonError> {
         self.end = None;
         self.changed = true;
-        self.store.distrust();
-        let served = self.claim.renew().and_then(|()| Ok(serve()?));
+        let served = self.ground.renew().and_then(|()| Ok(serve()?));
         match served {
             Ok(served) => {
                 self.problems.remove("home");
-                tracing::warn!("{} was removed, and is made anew", self.home.path().display());
+                tracing::warn!("{} was removed, and is made anew", self.ground.mark());
                 Ok(Some(served))
             }
             Err(error @ DaemonError::Running { .. }) => Err(error),
@@ -90,8 +90,10 @@ impl Engine {
             | Verb::Upgrade
             | Verb::Apply { dry: true, .. } => return Ok(()),
             Verb::Apply { specs, .. } => specs.iter().map(|spec| self.bytes_of_change(spec)).sum(),
-            Verb::Resurrect => fs::metadata(self.home.saved())
-                .map_or(0, |saved| usize::try_from(saved.len()).unwrap_or(usize::MAX)),
+            Verb::Resurrect => {
+                let saved = self.ground.home().and_then(|home| fs::metadata(home.saved()).ok());
+                saved.map_or(0, |saved| usize::try_from(saved.len()).unwrap_or(usize::MAX))
+            }
             Verb::Scale { instances, .. } => {
                 let more: usize = instances.parse().unwrap_or(self.cpus);
                 more.saturating_mul(PROCESS_BYTES * self.apps.len())
@@ -99,7 +101,7 @@ impl Engine {
             _ => 0,
         };
         let most: usize = self.apps.values().map(|app| self.bytes(app)).sum();
-        self.store.make_room(most.saturating_add(more)).map_err(|error| {
+        self.ground.make_room(most.saturating_add(more)).map_err(|error| {
             format!(
                 "nothing was changed, for it could not be written down: {error}; \
                  hint: make room, or see that it can be written there"

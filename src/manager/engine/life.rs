@@ -1,18 +1,15 @@
 //! The processes: their starts, their ends, and what they say.
 
-use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::app::Role;
 use super::super::launch::{self, Setting};
 use super::super::link::{Link, Purpose};
-use super::super::log;
-use super::super::process;
 use super::super::process::State;
+use super::super::{log, process};
 use super::{Engine, Place};
 use crate::control::wire::{Ask, EMBEDS, ProgramReport, Tell};
 use crate::control::{Kind, Spec};
@@ -84,15 +81,22 @@ impl Engine {
     pub(super) fn spawn(&mut self, place: Place) {
         // What it writes until it is ready is what is shown if it fails.
         self.mark_log(place.0);
-        if let Err(problem) = self.try_spawn(place) {
-            self.happened(place, process::Event::SpawnFailed(problem));
+        match self.try_spawn(place) {
+            Ok(()) => {
+                self.ends.remove(&place);
+                self.tell(place, "started");
+            }
+            Err(problem) => {
+                self.happened(place, process::Event::SpawnFailed(problem.clone()));
+                self.tell_end(None, place, &problem, Exit::Unknown);
+            }
         }
     }
 
     fn mark_log(&mut self, id: u32) {
         let Some(app) = self.apps.get(&id) else { return };
-        let ends = log::ends(&log::files(app.spec(), &self.home));
-        self.log_marks.insert(id, ends);
+        let Some(files) = self.ground.logs(app.spec()) else { return };
+        self.log_marks.insert(id, log::ends(&files));
     }
 
     fn try_spawn(&mut self, place: Place) -> Result<(), String> {
@@ -108,7 +112,7 @@ impl Engine {
         if slot.role == Role::Serving {
             sockets.settle(&spec);
         }
-        let (control, path) = self.control_socket(place)?;
+        let (control, address) = self.control_socket(place)?;
         let output = self.open_logs(place, &spec)?;
         let (addresses, sockets) = self.sockets[&id].of(&spec);
         let mark = self.mark(place);
@@ -122,11 +126,12 @@ impl Engine {
             output: [output[0].as_fd(), output[1].as_fd()],
             instance,
             shared,
+            tied: self.ground.home().is_none(),
         };
         let pid = launch::launch(&spec, &setting).map_err(|error| error.to_string())?;
         let child = Child::of(pid).map_err(|error| error.to_string())?;
         // It waits in the queue until the program accepts, if it ever does.
-        let mut link = Link::connect(&path).ok();
+        let mut link = Link::connect(&address).ok();
         if let Some(link) = &mut link {
             link.ask(Ask::Status, Purpose::Status);
         }
@@ -146,28 +151,27 @@ impl Engine {
         }
     }
 
-    fn control_socket(&self, place: Place) -> Result<(UnixListener, PathBuf), String> {
-        let path = self.control_path(place);
-        let failed = |error: io::Error| {
-            format!("cannot make its control socket {}: {error}", path.display())
-        };
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path).map_err(failed)?;
-        Ok((listener, path))
+    fn control_socket(&self, (id, key): Place) -> Result<(UnixListener, SocketAddr), String> {
+        let failed = |error| format!("cannot make its control socket: {error}");
+        let address = self.ground.address(id, key).map_err(failed)?;
+        let made = self.ground.vacate(id, key).and_then(|()| UnixListener::bind_addr(&address));
+        let path = address.as_pathname().map(|path| format!(" {}", path.display()));
+        let path = path.unwrap_or_default();
+        let listener =
+            made.map_err(|error| format!("cannot make its control socket{path}: {error}"))?;
+        Ok((listener, address))
     }
 
     /// What tells its processes, also to a manager that comes after this one.
     pub(super) fn mark(&self, (id, key): Place) -> String {
-        format!("{}:{id}:{key}", self.home.path().display())
+        format!("{}:{id}:{key}", self.ground.mark())
     }
 
     pub(super) fn terminate(&mut self, place: Place) {
         let spec = self.apps.get(&place.0).and_then(|app| Some(&app.slot(place.1)?.spec));
         let signal = spec.and_then(|spec| signal_of(&spec.stop_signal)).unwrap_or(libc::SIGTERM);
         if let Some(life) = self.lives.get(&place) {
+            self.tell(place, "told to end");
             life.child.signal(signal);
         }
     }
@@ -181,7 +185,7 @@ impl Engine {
         // What it has started ends with it, before its number is free.
         life.child.kill_group();
         let how = life.child.reap().unwrap_or(Exit::Unknown);
-        let gives_up = life.answers;
+        let (pid, gives_up) = (life.child.pid(), life.answers);
         if let Some(life) = self.lives.remove(&place) {
             self.keep_counts(place.0, &life);
         }
@@ -189,6 +193,26 @@ impl Engine {
         self.unlogged.remove(&place);
         self.stop_asking(place);
         self.happened(place, process::Event::Exited { how, gives_up });
+        self.tell_end(Some(pid), place, &how.to_string(), how);
+    }
+
+    /// Waits for those that have ended and are nobody else's. Here, where no process is between its
+    /// start and its place among the lives, so that none is taken for an orphan.
+    pub(super) fn bury_orphans(&mut self) {
+        let mut last = None;
+        while let Some(orphans) = &self.orphans {
+            if last.is_none() {
+                orphans.hear();
+            }
+            let ended = orphans.ended().filter(|pid| last != Some(*pid));
+            let Some(pid) = ended else { return };
+            last = Some(pid);
+            let is = |(_, life): &(&Place, &Life)| life.child.pid() == pid;
+            match self.lives.iter().find(is).map(|(place, _)| *place) {
+                Some(place) => self.look_at(place),
+                None => orphans.bury(pid),
+            }
+        }
     }
 
     /// Takes in what a program has answered, or said unasked.
@@ -307,9 +331,14 @@ impl Engine {
     }
 
     fn tell_ready(&mut self, (id, key): Place, embeds: bool) {
-        if let Some(app) = self.apps.get_mut(&id) {
-            let effects = app.ready(key, embeds, Instant::now());
-            self.enqueue(id, effects);
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        let is_online = |app: &super::App| app.slot(key).is_some_and(|it| it.process.is_online());
+        let before = is_online(app);
+        let effects = app.ready(key, embeds, Instant::now());
+        let news = !before && is_online(app);
+        self.enqueue(id, effects);
+        if news {
+            self.tell((id, key), "ready");
         }
     }
 

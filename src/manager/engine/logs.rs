@@ -16,7 +16,10 @@ impl Engine {
     /// is nothing that it could write to.
     pub(super) fn open_logs(&mut self, place: Place, spec: &Spec) -> Result<[File; 2], String> {
         self.unlogged.remove(&place);
-        let error = match log::open(&log::files(spec, &self.home)) {
+        let Some(files) = self.ground.logs(spec) else {
+            return own_output().map_err(|error| format!("cannot pass its output on: {error}"));
+        };
+        let error = match log::open(&files) {
             Ok(opened) => return Ok(opened),
             Err(error) => format!("cannot open its logs: {error}"),
         };
@@ -44,7 +47,7 @@ impl Engine {
         if pids.is_empty() {
             return None;
         }
-        let files = log::files(spec, &self.home);
+        let files = self.ground.logs(spec)?;
         let unlogged = self.unlogged.iter().any(|(other, _)| *other == id);
         let problem = if unlogged {
             let dir = files.err.parent().unwrap_or(&files.err);
@@ -80,7 +83,7 @@ impl Engine {
     fn look_after_log(&mut self, id: u32) -> Result<(), String> {
         let Some(app) = self.apps.get(&id) else { return Ok(()) };
         let (spec, embeds) = (app.spec(), app.embeds() == Some(true));
-        let files = log::files(spec, &self.home);
+        let Some(files) = self.ground.logs(spec) else { return Ok(()) };
         let how = if embeds { Rotation::Rename } else { Rotation::Copy };
         let failed = |what: &str, error: io::Error| {
             format!("{}: its logs cannot be {what}: {error}", spec.name)
@@ -106,4 +109,10 @@ impl Engine {
         }
         rotated.map(drop).map_err(|error| failed("put aside", error))
     }
+}
+
+/// What this process writes to.
+fn own_output() -> io::Result<[File; 2]> {
+    let (out, err) = (rustix::io::dup(io::stdout())?, rustix::io::dup(io::stderr())?);
+    Ok([out.into(), err.into()])
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::super::api::Reply;
 use super::super::app::{App, Role};
 use super::super::link::Purpose;
-use super::super::log;
 use super::life::{Life, Sample};
 use super::{Engine, Place};
 use crate::control::wire::{Ask, WorkerReport};
@@ -127,7 +126,7 @@ impl Engine {
             manager: ManagerReport {
                 pid,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                home: self.home.path().to_owned(),
+                home: self.ground.home().map(|home| home.path().to_owned()).unwrap_or_default(),
                 uptime_ms: millis(self.begun.elapsed()),
                 memory_bytes: Stat::of(pid).map_or(0, |stat| stat.resident),
                 problems: self.problems.values().cloned().collect(),
@@ -168,7 +167,7 @@ impl Engine {
             listen: listens.unwrap_or_else(|| spec.listen.clone()),
             file: spec.file.clone(),
             cwd: spec.cwd.clone(),
-            logs: log::files(spec, &self.home),
+            logs: self.ground.logs(spec).unwrap_or_default(),
             definition,
         }
     }

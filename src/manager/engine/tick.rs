@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::app::Order;
+use super::super::ground::Ground;
 use super::super::health::Probe;
 use super::super::link::Purpose;
 use super::Engine;
@@ -23,9 +24,11 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(super) fn of_process(now: Instant) -> Self {
+    /// A manager's own; of what has no home somebody else is the process.
+    pub(super) fn of(ground: &Ground, now: Instant) -> Self {
         // A value that says nothing was said to nobody.
-        let every = notify::watchdog().ok().flatten().map(|interval| interval / 2);
+        let watched = ground.home().and_then(|_| notify::watchdog().ok().flatten());
+        let every = watched.map(|interval| interval / 2);
         Self { every, due: now }
     }
 
@@ -80,8 +83,10 @@ impl Engine {
         };
         let over: Vec<_> = self.apps.iter().filter_map(over).collect();
         for (id, spec, used) in over {
-            let name = &spec.name;
-            tracing::warn!("{name}: reloaded, it uses {used} bytes of memory, more than it may");
+            if let Some(app) = self.apps.get(&id) {
+                let words = format!("reloaded, it uses {used} bytes of memory, more than it may");
+                self.warn(app, &words);
+            }
             if let Some(app) = self.apps.get_mut(&id) {
                 let effects = app.order(Order::Reload(spec), None, now);
                 self.enqueue(id, effects);
@@ -113,7 +118,7 @@ impl Engine {
 
     /// An app has been asked. One that is not well too often is replaced.
     pub(super) fn heard_health(&mut self, id: u32, result: Result<(), String>) {
-        let Some(app) = self.apps.get_mut(&id) else { return };
+        let Some(app) = self.apps.get(&id) else { return };
         let Some(health) = app.spec().health.clone() else { return };
         let Err(problem) = result else {
             self.ailing.remove(&id);
@@ -124,12 +129,13 @@ impl Engine {
         }
         let failures = self.ailing.entry(id).or_default();
         *failures += 1;
-        let name = &app.spec().name;
-        tracing::warn!("{name}: not well, {failures} of {}: {problem}", health.failures);
-        if *failures < health.failures {
+        let failures = *failures;
+        self.warn(app, &format!("not well, {failures} of {}: {problem}", health.failures));
+        if failures < health.failures {
             return;
         }
         self.ailing.remove(&id);
+        let Some(app) = self.apps.get_mut(&id) else { return };
         let spec = Arc::clone(app.spec());
         let effects = app.order(Order::Reload(spec), None, Instant::now());
         self.enqueue(id, effects);

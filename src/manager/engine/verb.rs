@@ -10,7 +10,7 @@ use super::super::{launch, log, store, upgrade};
 use super::after::Held;
 use super::{End, Engine};
 use crate::cluster::Instances;
-use crate::control::{Answer, Code, Outcome, SCHEMA, Selector, Spec, Status, Verb};
+use crate::control::{Answer, Code, Home, Outcome, SCHEMA, Selector, Spec, Status, Verb};
 
 /// Lines of its log that are shown of an app that failed.
 const LOG_LINES: usize = 15;
@@ -37,6 +37,13 @@ impl Engine {
             Question::Health { app, result } => return self.heard_health(app, result),
             Question::Leave => {
                 self.end = Some(End::Left);
+                return;
+            }
+            Question::Abort { done } => {
+                self.lives.values().for_each(|life| life.child().kill_group());
+                // Whoever asked may have gone on.
+                let _gone = done.send(());
+                self.end = Some(End::Killed);
                 return;
             }
             Question::Verb(verb) => verb,
@@ -68,7 +75,7 @@ impl Engine {
             }),
             Verb::Flush { apps } => self.each(&apps, &reply, |engine, id| {
                 let Some(app) = engine.apps.get(&id) else { return Ok(String::new()) };
-                let files = log::files(app.spec(), &engine.home);
+                let Some(files) = engine.ground.logs(app.spec()) else { return Ok(String::new()) };
                 let flushed = log::flush(&files).map_err(|error| error.to_string());
                 flushed.map(|()| "logs are empty".to_owned())
             }),
@@ -241,12 +248,12 @@ impl Engine {
             else {
                 continue;
             };
-            let spec = self.apps.get(id).map(App::spec);
-            let log = match (code, spec) {
+            let files = self.apps.get(id).and_then(|app| self.ground.logs(app.spec()));
+            let log = match (code, files) {
                 (Code::Done, _) | (_, None) => Vec::new(),
-                (_, Some(spec)) => {
+                (_, Some(files)) => {
                     let from = self.log_marks.get(id).copied().unwrap_or_default();
-                    log::since(&log::files(spec, &self.home), from, LOG_LINES)
+                    log::since(&files, from, LOG_LINES)
                 }
             };
             let (app, message) = (name.clone(), message.to_owned());
@@ -360,7 +367,7 @@ impl Engine {
 
     fn save(&self, reply: &Reply) {
         let specs: Vec<_> = self.apps.values().map(|app| app.spec().as_ref().clone()).collect();
-        let path = self.home.saved();
+        let Some(path) = self.ground.home().map(Home::saved) else { return };
         let bytes = serde_json::to_vec(&specs).map_err(std::io::Error::other);
         match bytes.and_then(|bytes| store::write(&path, &bytes)) {
             Ok(()) => Self::reply(reply, Code::Done, Vec::new(), None),
@@ -380,9 +387,9 @@ impl Engine {
         };
         let meant = self.apps.iter().filter(|(_, app)| app.is_killed() || waits(app));
         let mut orders: Vec<_> = meant.map(|(id, _)| (*id, Ok(Order::Start))).collect();
-        let saved = std::fs::read(self.home.saved());
+        let saved = self.ground.home().and_then(|home| std::fs::read(home.saved()).ok());
         let saved: Vec<Spec> =
-            saved.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+            saved.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         for spec in saved {
             if self.apps.values().any(|app| app.spec().name == spec.name) {
                 continue;
@@ -402,7 +409,7 @@ impl Engine {
             let (name, status) = (&app.spec().name, app.status());
             return Err(format!("`{name}` is {status}; hint: try again in a moment"));
         }
-        upgrade::check(&self.corelane, &self.home)
+        self.ground.home().map_or(Ok(()), |home| upgrade::check(&self.corelane, home))
     }
 
     fn kill(&mut self, reply: Reply) {

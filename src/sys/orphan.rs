@@ -1,0 +1,74 @@
+//! Processes that have lost their parent: whoever takes them in has to wait for their ends.
+#![expect(unsafe_code, reason = "waiting without taking, which no crate here has")]
+
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+use signal_hook::SigId;
+use signal_hook::consts::SIGCHLD;
+use signal_hook::low_level::{pipe, unregister};
+
+/// Takes in what this process's children leave behind. As process 1 it has no choice: then it has
+/// all orphans of its namespace.
+#[derive(Debug)]
+pub(crate) struct Orphans {
+    /// Readable when a child of any kind has ended.
+    ended: UnixStream,
+    signal: SigId,
+}
+
+impl Orphans {
+    /// From now on.
+    pub(crate) fn adopt() -> io::Result<Self> {
+        set_child_subreaper(Some(getpid()))?;
+        let (ended, told) = UnixStream::pair()?;
+        ended.set_nonblocking(true)?;
+        let signal = pipe::register(SIGCHLD, told)?;
+        Ok(Self { ended, signal })
+    }
+
+    /// Hears what has been told so far; what is told from now on counts anew.
+    pub(crate) fn hear(&self) {
+        let mut told = [0; 64];
+        while matches!((&self.ended).read(&mut told), Ok(1..)) {}
+    }
+
+    /// A child of any kind that has ended, and that nobody has waited for. It stays so.
+    #[expect(clippy::unused_self, reason = "who has not adopted them has no business with them")]
+    pub(crate) fn ended(&self) -> Option<u32> {
+        let mut found = MaybeUninit::<libc::siginfo_t>::zeroed();
+        let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: the kernel writes no more than a `siginfo_t` into one that lives on this stack.
+        let looked = unsafe { libc::waitid(libc::P_ALL, 0, found.as_mut_ptr(), how) };
+        if looked == -1 {
+            return None;
+        }
+        // SAFETY: zeros are a `siginfo_t`, and so is what the kernel has made of it: of a child, or
+        // zeros if none has ended.
+        let pid = unsafe { found.assume_init().si_pid() };
+        u32::try_from(pid).ok().filter(|pid| *pid > 0)
+    }
+
+    /// Waits for one that has ended. Nobody learns how.
+    #[expect(clippy::unused_self, reason = "who has not adopted them has no business with them")]
+    pub(crate) fn bury(&self, pid: u32) {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // It has ended, so this does not wait; if it is gone, so much the better.
+        let _gone = waitpid(pid, WaitOptions::NOHANG);
+    }
+}
+
+impl AsFd for Orphans {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        unregister(self.signal);
+    }
+}
