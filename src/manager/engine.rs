@@ -36,6 +36,7 @@ use super::ground::Ground;
 use super::health::Probe;
 use super::metrics::Counts;
 use super::news::Witness;
+use super::passed::Passed;
 use super::socket::Sockets;
 use super::{log, process};
 use crate::sys::child::Exit;
@@ -62,6 +63,8 @@ pub(super) enum End {
 /// What the manager's thread owns.
 pub(super) struct Engine {
     ground: Ground,
+    /// What a service manager has passed, and keeps.
+    passed: Passed,
     /// corelane itself, as it was started.
     corelane: PathBuf,
     cpus: usize,
@@ -139,6 +142,7 @@ impl Engine {
         Ok(Self {
             watchdog: Watchdog::of(&ground, now),
             ground,
+            passed: Passed::default(),
             corelane,
             cpus: AllowedCpus::capture()?.max(),
             begun: now,
