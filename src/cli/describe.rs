@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::Output;
 use super::exit::Failure;
 use super::{answer, connect, list};
-use crate::control::{AppReport, Code, Overview};
+use crate::control::{AppReport, Code, MachineReport, Overview};
 
 pub(super) fn describe(name: &str, secrets: bool, output: Output) -> Result<ExitCode, Failure> {
     let client = connect::client()?;
@@ -23,7 +23,7 @@ pub(super) fn describe(name: &str, secrets: bool, output: Output) -> Result<Exit
         answer::json(&overview)?;
     } else {
         for app in &overview.apps {
-            answer::print(&format!("{}\n", table(app)))?;
+            answer::print(&format!("{}\n", table(app, &overview.manager.machine)))?;
             if !app.workers.is_empty() {
                 answer::print(&format!("{}\n", workers(app)))?;
             }
@@ -32,7 +32,7 @@ pub(super) fn describe(name: &str, secrets: bool, output: Output) -> Result<Exit
     Ok(answer::exit(Code::Done))
 }
 
-fn table(app: &AppReport) -> Table {
+fn table(app: &AppReport, machine: &MachineReport) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     let absent = || "-".to_owned();
@@ -48,6 +48,7 @@ fn table(app: &AppReport) -> Table {
     row("restarts", app.restarts.to_string());
     row("last exit", app.last_exit.clone().unwrap_or_else(absent));
     row("problem", app.problem.clone().unwrap_or_else(absent));
+    row("max", in_words(machine));
     row("listens on", if app.listen.is_empty() { absent() } else { app.listen.join(", ") });
     row("cpu", format!("{:.1}%", app.cpu_percent));
     row("memory", list::size(app.memory_bytes));
@@ -63,6 +64,14 @@ fn table(app: &AppReport) -> Table {
         row(&format!("  {key}"), value);
     }
     table
+}
+
+/// How many workers `max` is, and why.
+fn in_words(machine: &MachineReport) -> String {
+    let MachineReport { cpus, workers_max: max, bounds, .. } = machine;
+    let noun = if *max == 1 { "worker" } else { "workers" };
+    let bounds = bounds.clone().unwrap_or_else(|| format!("all of {cpus} CPUs"));
+    format!("{max} {noun}: {bounds}")
 }
 
 fn workers(app: &AppReport) -> Table {

@@ -29,7 +29,9 @@ pub(crate) use client::{Client, ClientError, status_of};
 #[cfg(feature = "cli")]
 pub(crate) use home::{Home, HomeError};
 #[cfg(feature = "cli")]
-pub(crate) use report::{AppReport, LogFiles, ManagerReport, Overview, SCHEMA, Status};
+pub(crate) use report::{
+    AppReport, LogFiles, MachineReport, ManagerReport, Overview, SCHEMA, Status,
+};
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use spec::tests::spec as plain_spec;
 #[cfg(feature = "cli")]

@@ -28,8 +28,27 @@ pub(crate) struct ManagerReport {
     pub home: PathBuf,
     pub uptime_ms: u64,
     pub memory_bytes: u64,
+    #[serde(default)]
+    pub machine: MachineReport,
     /// What the operator should know, such as that the state cannot be written.
     pub problems: Vec<String>,
+}
+
+/// What the apps have to share, as of the manager's start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct MachineReport {
+    /// CPUs of the machine.
+    pub cpus: usize,
+    /// Those that the manager may run on.
+    pub allowed_cpus: usize,
+    /// What its control groups allow, in hundredths of a CPU.
+    pub cpu_quota_percent: Option<u64>,
+    /// What they allow, in bytes.
+    pub memory_max: Option<u64>,
+    /// How many workers `max` is.
+    pub workers_max: usize,
+    /// In words: what may be used less of than there is.
+    pub bounds: Option<String>,
 }
 
 /// One app.

@@ -39,6 +39,7 @@ use super::news::Witness;
 use super::passed::Passed;
 use super::socket::Sockets;
 use super::{log, process};
+use crate::control::MachineReport;
 use crate::sys::child::Exit;
 use crate::sys::cpu::AllowedCpus;
 use crate::sys::hearing::Hearing;
@@ -68,6 +69,7 @@ pub(super) struct Engine {
     /// corelane itself, as it was started.
     corelane: PathBuf,
     cpus: usize,
+    machine: MachineReport,
     begun: Instant,
     apps: BTreeMap<u32, App>,
     next_id: u32,
@@ -139,12 +141,14 @@ impl Engine {
     pub(super) fn new(start: Start) -> io::Result<Self> {
         let Start { ground, corelane, hearing, inbox, bell, desk, witness, orphans } = start;
         let now = Instant::now();
+        let allowed = AllowedCpus::capture()?;
         Ok(Self {
             watchdog: Watchdog::of(&ground, now),
             ground,
             passed: Passed::default(),
             corelane,
-            cpus: AllowedCpus::capture()?.max(),
+            cpus: allowed.max(),
+            machine: overview::machine(&allowed),
             begun: now,
             apps: BTreeMap::new(),
             next_id: 0,

@@ -16,14 +16,16 @@ pub(super) fn say(line: &str) {
 pub(super) struct Announcer {
     /// What every line begins with.
     prefix: String,
+    /// What this process may use less of than the machine has.
+    bounds: Option<String>,
     draining: bool,
 }
 
 impl Announcer {
     /// For the cluster of this name, if there are several.
-    pub(super) fn new(name: Option<&str>) -> Self {
+    pub(super) fn new(name: Option<&str>, bounds: Option<String>) -> Self {
         let prefix = name.map_or_else(String::new, |name| format!("[{name}] "));
-        Self { prefix, draining: false }
+        Self { prefix, bounds, draining: false }
     }
 
     /// The lines that an event is worth.
@@ -40,7 +42,7 @@ impl Announcer {
             Event::Bound { addresses, cpus, metrics, warning } => {
                 let metrics = metrics.iter().map(|at| format!("metrics: {}/metrics", place(at)));
                 let warning = warning.iter().map(|warning| format!("warning: {warning}"));
-                let banner = [banner(addresses, cpus)].into_iter();
+                let banner = [banner(addresses, cpus, self.bounds.as_deref())].into_iter();
                 return banner.chain(metrics).chain(warning).collect();
             }
             Event::Listening { worker, cpu } => format!("worker {worker} on CPU {cpu}: listening"),
@@ -93,7 +95,18 @@ pub(super) fn one_line(reason: &impl ToString) -> String {
     reason.to_string().chars().map(char).collect()
 }
 
-fn banner(addresses: &[Address], cpus: &[usize]) -> String {
+/// What is said first where nothing is built in.
+pub(super) fn banner_of_programs(count: usize, bounds: Option<&str>) -> String {
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    let noun = if count == 1 { "program" } else { "programs" };
+    format!("corelane {version}, pid {pid}: {count} {noun}{}", in_brackets(bounds))
+}
+
+fn in_brackets(bounds: Option<&str>) -> String {
+    bounds.map_or_else(String::new, |bounds| format!(" ({bounds})"))
+}
+
+fn banner(addresses: &[Address], cpus: &[usize], bounds: Option<&str>) -> String {
     let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
     let distinct: Vec<_> = cpus.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let workers = workers_in_words(cpus.len());
@@ -101,7 +114,10 @@ fn banner(addresses: &[Address], cpus: &[usize]) -> String {
     let list = cpu::list(&distinct);
     let places: Vec<_> = addresses.iter().map(place).collect();
     let places = places.join(", ");
-    format!("corelane {version}, supervisor pid {pid}: {workers} on {noun} {list}, {places}")
+    let bounds = in_brackets(bounds);
+    format!(
+        "corelane {version}, supervisor pid {pid}: {workers} on {noun} {list}{bounds}, {places}"
+    )
 }
 
 fn workers_in_words(workers: usize) -> String {
@@ -144,17 +160,35 @@ mod tests {
             "corelane {version}, supervisor pid {pid}: 3 workers on CPUs 0,1, \
              http://127.0.0.1:3000, http://[::1]:80, unix:/run/a.sock"
         );
-        let mut announcer = Announcer::new(None);
+        let mut announcer = Announcer::new(None, None);
         let metrics = "metrics: http://127.0.0.1:9100/metrics";
         check(&mut announcer, &bound, &[&banner, metrics, "warning: crowded"]);
         let listening = Event::Listening { worker: 1, cpu: 7 };
         check(&mut announcer, &listening, &["worker 1 on CPU 7: listening"]);
-        check(&mut Announcer::new(Some("a")), &listening, &["[a] worker 1 on CPU 7: listening"]);
+        check(
+            &mut Announcer::new(Some("a"), None),
+            &listening,
+            &["[a] worker 1 on CPU 7: listening"],
+        );
+        let bounded = Event::Bound {
+            addresses: vec!["127.0.0.1:80".parse().unwrap()],
+            cpus: vec![0],
+            metrics: None,
+            warning: None,
+        };
+        let line = format!(
+            "corelane {version}, supervisor pid {pid}: 1 worker on CPU 0 (CPU quota 0.5), \
+             http://127.0.0.1:80"
+        );
+        let bounds = Some("CPU quota 0.5".to_owned());
+        check(&mut Announcer::new(None, bounds.clone()), &bounded, &[&line]);
+        let line = format!("corelane {version}, pid {pid}: 2 programs (CPU quota 0.5)");
+        assert_eq!(banner_of_programs(2, bounds.as_deref()), line);
     }
 
     #[test]
     fn says_each_death_once() {
-        let mut announcer = Announcer::new(None);
+        let mut announcer = Announcer::new(None, None);
         let exited = Event::Exited { worker: 1, reason: panic() };
         let restarting = Event::Restarting { worker: 1, reason: panic(), after: Duration::ZERO };
         check(&mut announcer, &exited, &[]);

@@ -4,10 +4,11 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Exit;
-use super::announce::{Announcer, one_line, say};
+use super::announce::{Announcer, banner_of_programs, one_line, say};
 use super::companion::{Companions, Order, Word};
 use super::run::Notice;
 use crate::cluster::{Cluster, ClusterHandle, Ender, Event, Remote, StartError};
+use crate::sys::cpu::AllowedCpus;
 
 /// What says which clusters a program is to have.
 pub(crate) trait Configuration {
@@ -59,6 +60,8 @@ pub(super) struct Program {
     all_ended: Option<u8>,
     /// How the program is to end, whatever its clusters say.
     verdict: Option<Exit>,
+    /// What this process may use less of than the machine has.
+    bounds: Option<String>,
 }
 
 /// Who may not have started yet, and is to end all the same if the program is told to.
@@ -166,6 +169,7 @@ impl Program {
             attended: false,
             all_ended: None,
             verdict: None,
+            bounds: AllowedCpus::capture().ok().and_then(|cpus| cpus.bounds()),
         };
         for cluster in clusters {
             let app = program.spawn(cluster)?;
@@ -178,6 +182,9 @@ impl Program {
     }
 
     fn start_companions(&mut self, mut companions: Box<dyn Companions>) -> Result<(), Exit> {
+        if self.apps.is_empty() {
+            say(&banner_of_programs(companions.count(), self.bounds.as_deref()));
+        }
         self.starting.begun(companions.ender());
         self.starting.tie(companions.aborter());
         let notices = self.notices.clone();
@@ -200,7 +207,7 @@ impl Program {
     fn spawn(&mut self, cluster: Cluster) -> Result<App, StartError> {
         let (number, name) = (self.started, cluster.called().to_owned());
         self.started += 1;
-        let mut announcer = Announcer::new(self.several.then_some(&name));
+        let mut announcer = Announcer::new(self.several.then_some(&name), self.bounds.clone());
         let reporter = Reporter { cluster: number, notices: self.notices.clone() };
         let told = cluster.on_event(move |event| {
             for line in announcer.lines(event) {

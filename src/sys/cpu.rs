@@ -1,6 +1,10 @@
 //! The CPUs that this process may use.
 
+#![expect(unsafe_code, reason = "the standard library does not say how many CPUs there are")]
+
 use std::io;
+
+use super::cgroup::Limits;
 
 /// The CPUs that the process may run on, and how many of them its cgroup lets it fill.
 ///
@@ -9,6 +13,9 @@ use std::io;
 pub(crate) struct AllowedCpus {
     ids: Vec<usize>,
     quota: usize,
+    /// CPUs of the machine that are switched on.
+    online: usize,
+    limits: Limits,
 }
 
 impl AllowedCpus {
@@ -16,12 +23,17 @@ impl AllowedCpus {
     pub(crate) fn capture() -> io::Result<Self> {
         let cores = core_affinity::get_core_ids().filter(|cores| !cores.is_empty());
         let cores = cores.ok_or_else(|| io::Error::other("the kernel does not say which CPUs"))?;
-        Ok(Self::new(cores.into_iter().map(|core| core.id).collect(), num_cpus::get()))
+        let ids = cores.into_iter().map(|core| core.id).collect();
+        Ok(Self::new(ids, num_cpus::get(), online(), Limits::of_process()))
     }
 
-    fn new(mut ids: Vec<usize>, quota: usize) -> Self {
+    fn new(mut ids: Vec<usize>, quota: usize, online: usize, limits: Limits) -> Self {
         ids.sort_unstable();
-        Self { ids, quota: quota.max(1) }
+        // Groups above one's own limit as well.
+        let share = limits.cpu_percent.map(|percent| percent.div_ceil(100));
+        let share = share.and_then(|share| usize::try_from(share).ok()).unwrap_or(usize::MAX);
+        let online = online.max(ids.len());
+        Self { ids, quota: quota.min(share).max(1), online, limits }
     }
 
     /// The CPUs' numbers, ascending; never empty.
@@ -33,6 +45,42 @@ impl AllowedCpus {
     pub(crate) fn max(&self) -> usize {
         self.ids.len().min(self.quota)
     }
+
+    /// What its control groups allow.
+    #[cfg(feature = "cli")]
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// How many CPUs the machine has.
+    #[cfg(feature = "cli")]
+    pub(crate) fn online(&self) -> usize {
+        self.online
+    }
+
+    /// What this process may use less of than the machine has; `None` if it may use everything.
+    pub(crate) fn bounds(&self) -> Option<String> {
+        let Self { ids, online, limits, .. } = self;
+        let affinity = (ids.len() < *online)
+            .then(|| format!("{} of {online} CPUs allowed by affinity", ids.len()));
+        let quota = limits.cpu_percent.map(|percent| format!("CPU quota {}", hundredths(percent)));
+        let memory = limits.memory.map(|bytes| format!("memory limit {} MiB", bytes >> 20));
+        let bounds: Vec<_> = [affinity, quota, memory].into_iter().flatten().collect();
+        (!bounds.is_empty()).then(|| bounds.join(", "))
+    }
+}
+
+/// How many CPUs are switched on; 0 if the kernel does not say.
+fn online() -> usize {
+    // SAFETY: takes a number, returns one.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(online).unwrap_or_default()
+}
+
+/// `1.5` for 150.
+fn hundredths(amount: u64) -> String {
+    let text = format!("{}.{:02}", amount / 100, amount % 100);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// CPU numbers as people write them: `0,1` or `0-3,6`.
@@ -54,9 +102,31 @@ mod tests {
 
     #[test]
     fn max_is_the_smaller_of_allowed_cpus_and_quota() {
-        for (ids, quota, max) in [(4, 8, 4), (4, 2, 2), (1, 1, 1), (2, 0, 1)] {
-            assert_eq!(AllowedCpus::new((0..ids).collect(), quota).max(), max, "{ids} {quota}");
+        for (ids, quota, cpu_percent, max) in [
+            (4, 8, None, 4),
+            (4, 2, None, 2),
+            (1, 1, None, 1),
+            (2, 0, None, 1),
+            (4, 4, Some(50), 1),
+            (4, 4, Some(150), 2),
+            (4, 2, Some(300), 2),
+        ] {
+            let limits = Limits { cpu_percent, memory: None };
+            let cpus = AllowedCpus::new((0..ids).collect(), quota, 8, limits);
+            assert_eq!(cpus.max(), max, "{ids} {quota} {cpu_percent:?}");
         }
+    }
+
+    #[test]
+    fn only_what_binds_is_said() {
+        let bounds = |ids, cpu_percent, memory| {
+            AllowedCpus::new((0..ids).collect(), 8, 8, Limits { cpu_percent, memory }).bounds()
+        };
+        assert_eq!(bounds(8, None, None), None);
+        let all = bounds(2, Some(150), Some(512 << 20)).unwrap();
+        assert_eq!(all, "2 of 8 CPUs allowed by affinity, CPU quota 1.5, memory limit 512 MiB");
+        assert_eq!(bounds(8, Some(200), None).unwrap(), "CPU quota 2");
+        assert_eq!(bounds(8, Some(5), None).unwrap(), "CPU quota 0.05");
     }
 
     #[test]

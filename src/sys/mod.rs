@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod alone;
+pub(crate) mod cgroup;
 #[cfg(feature = "cli")]
 pub(crate) mod child;
 pub(crate) mod cpu;

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::client::{Load, answer, get};
-use super::world::{World, lives, shell, until, web};
+use super::world::{World, lives, number, shell, until, web};
 
 fn at_unix(path: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
@@ -210,4 +210,17 @@ fn what_a_file_no_longer_names_stays() {
     world.apply(&web("two"));
     assert!(lives(pid) && world.pid("other") == pid);
     assert_eq!(get(world.address("web")).unwrap(), "two");
+}
+
+#[test]
+fn it_is_said_how_many_workers_max_is_and_why() {
+    let world = World::with(&web("one"));
+    let machine = &world.list()["manager"]["machine"];
+    let max = number(&machine["workers_max"]).unwrap();
+    let (cpus, allowed) = (number(&machine["cpus"]), number(&machine["allowed_cpus"]));
+    assert!(max >= 1 && Some(max) <= allowed && allowed <= cpus, "{machine:#}");
+    let described = world.done(&["describe", "web"]).out;
+    let row = described.lines().find(|line| line.contains("max ")).unwrap_or_default();
+    let noun = if max == 1 { "worker" } else { "workers" };
+    assert!(row.contains(&format!("{max} {noun}: ")), "{described}");
 }

@@ -10,7 +10,8 @@ use super::super::link::Purpose;
 use super::life::{Life, Sample};
 use super::{Engine, Place};
 use crate::control::wire::{Ask, WorkerReport};
-use crate::control::{AppReport, Kind, ManagerReport, Overview, SCHEMA, Selector};
+use crate::control::{AppReport, Kind, MachineReport, ManagerReport, Overview, SCHEMA, Selector};
+use crate::sys::cpu::AllowedCpus;
 use crate::sys::stat::{Stat, cpu_clock};
 
 /// How long a program may take to say how it is.
@@ -30,6 +31,19 @@ pub(super) struct Asking {
 enum What {
     Overview { selector: Option<Selector>, secrets: bool },
     Metrics,
+}
+
+/// What the apps have to share.
+pub(super) fn machine(cpus: &AllowedCpus) -> MachineReport {
+    let limits = cpus.limits();
+    MachineReport {
+        cpus: cpus.online(),
+        allowed_cpus: cpus.ids().len(),
+        cpu_quota_percent: limits.cpu_percent,
+        memory_max: limits.memory,
+        workers_max: cpus.max(),
+        bounds: cpus.bounds(),
+    }
 }
 
 impl Engine {
@@ -129,6 +143,7 @@ impl Engine {
                 home: self.ground.home().map(|home| home.path().to_owned()).unwrap_or_default(),
                 uptime_ms: millis(self.begun.elapsed()),
                 memory_bytes: Stat::of(pid).map_or(0, |stat| stat.resident),
+                machine: self.machine.clone(),
                 problems: self.problems.values().cloned().collect(),
             },
             apps: self.apps.values().filter(meant).map(|app| self.report(app, secrets)).collect(),
