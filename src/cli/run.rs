@@ -5,7 +5,7 @@ mod programs;
 use std::cell::Cell;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Termination};
+use std::process::{self, ExitCode, Termination};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,16 +16,22 @@ use crate::cluster::{Address, Cluster};
 use crate::config::{Access, AppConfig, Config};
 use crate::control::{Kind, Spec};
 use crate::service::{Companions, Configuration, Parts, Wanted, run_all};
+use crate::sys::signal::Signals;
 
 use self::programs::Programs;
 
 /// What is served if it is there and no file is named.
 const DEFAULT_FILE: &str = "corelane.toml";
+/// The process that gets all orphans of its namespace, and no signal that it has not asked for.
+const INIT: u32 = 1;
 /// Names what comes in at stdin.
 const STDIN: &str = "-";
 
 /// Serves a file, `./corelane.toml`, or the embedded default.
 pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode, Failure> {
+    // To process 1 a signal that nobody has asked for yet is lost, be it the one to end.
+    let signals = (process::id() == INIT).then(Signals::listen).transpose();
+    let signals = signals.map_err(|error| Failure::System { what: "listen for signals", error })?;
     let programs = Rc::default();
     let mut source = Source {
         file: file.map(Path::to_owned),
@@ -43,7 +49,7 @@ pub(super) fn run(file: Option<&Path>, overrides: Overrides) -> Result<ExitCode,
     let again = file.is_none_or(|file| file != Path::new(STDIN));
     let configuration = again.then(|| Box::new(source) as Box<dyn Configuration>);
     let companions = Some(Box::new(Programs::new(programs)?) as Box<dyn Companions>);
-    Ok(run_all(Parts { clusters, configuration, companions }).report())
+    Ok(run_all(Parts { clusters, configuration, companions, signals }).report())
 }
 
 /// The apps that this process serves itself.

@@ -9,6 +9,7 @@ use super::companion::{Companions, Order, Word};
 use super::run::Notice;
 use crate::cluster::{Cluster, ClusterHandle, Ender, Event, Remote, StartError};
 use crate::sys::cpu::AllowedCpus;
+use crate::sys::signal::Signals;
 
 /// What says which clusters a program is to have.
 pub(crate) trait Configuration {
@@ -31,6 +32,8 @@ pub(crate) struct Parts {
     pub configuration: Option<Box<dyn Configuration>>,
     /// Programs that are part of it.
     pub companions: Option<Box<dyn Companions>>,
+    /// If they are heard already.
+    pub signals: Option<Signals>,
 }
 
 /// A cluster that a configuration wants.
@@ -99,6 +102,11 @@ impl Starting {
         known.enders.iter().for_each(|ender| ender());
     }
 
+    /// Whether they have been told to end.
+    fn is_ending(&self) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).ending
+    }
+
     /// This process ends at once, and whatever is tied to it.
     pub(super) fn abort(&self) {
         let aborters = self.aborters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +162,7 @@ impl Program {
         notices: Sender<Notice>,
         starting: Arc<Starting>,
     ) -> Result<Self, Exit> {
-        let Parts { clusters, configuration, companions } = parts;
+        let Parts { clusters, configuration, companions, .. } = parts;
         let beside = companions.as_ref().map_or(0, |companions| companions.count());
         let mut program = Self {
             configuration,
@@ -290,10 +298,12 @@ impl Program {
 
     /// It is to end so, unless it ends already.
     fn end_by(&mut self, exit: Exit) -> bool {
-        if !self.ending {
+        // The word of an end may come after what it has led to.
+        let ends = self.ending || self.starting.is_ending();
+        if !ends {
             self.verdict = Some(exit);
         }
-        !self.ending
+        !ends
     }
 
     /// A cluster has ended. True if nobody had dismissed it: then the others are to end as well.

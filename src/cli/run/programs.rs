@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::super::exit::Failure;
+use super::INIT;
 use crate::control::{Answer, Code, Outcome, STARTED_AGAIN, Selector, Spec, Status, Verb};
 use crate::manager::{Foreground, News, Orders, Witness};
 use crate::service::{Change, Companions, Exit, Listener, Order, Word};
 
 /// What the manager's answers begin with that were worth nothing.
 const UNCHANGED: &str = "nothing was changed: ";
-/// The process that gets all orphans, whether it has programs or not.
-const INIT: u32 = 1;
 
 /// The programs of a file.
 pub(super) struct Programs {
