@@ -203,6 +203,13 @@ impl Engine {
         }
     }
 
+    /// Ends what its programs have left behind.
+    pub(super) fn end_orphans(&self) {
+        if let Some(orphans) = &self.orphans {
+            orphans.end();
+        }
+    }
+
     /// Answers nobody any more: whoever asks is told so at once.
     pub(super) fn close(&mut self) {
         let (_, closed) = mpsc::channel();

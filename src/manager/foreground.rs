@@ -21,7 +21,7 @@ use crate::sys::hearing::Hearing;
 use crate::sys::orphan::Orphans;
 
 /// How long an engine may take to kill everything.
-const ABORT_MAX: Duration = Duration::from_secs(1);
+const ABORT_MAX: Duration = Duration::from_secs(2);
 
 /// Programs that run in the foreground.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ impl Foreground {
             let _last = LastWord(witness);
             engine.run();
             engine.close();
+            engine.end_orphans();
         };
         let thread = thread::Builder::new().name("corelane-programs".to_owned()).spawn(run)?;
         Ok(Self { orders, thread })

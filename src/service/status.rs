@@ -52,12 +52,14 @@ impl Status {
         let noun = if *restarts == 1 { "restart" } else { "restarts" };
         let last = last.as_ref().map(|last| format!("; {restarts} {noun}, the last after {last}"));
         let (places, last) = (places.join(", "), last.unwrap_or_default());
-        let beside = match beside {
-            0 => String::new(),
-            1 => "; 1 program".to_owned(),
-            beside => format!("; {beside} programs"),
+        let listening = format!("{up} of {workers} workers listening, {places}");
+        let programs = if *beside == 1 { "program" } else { "programs" };
+        let all = match (workers, beside) {
+            (_, 0) => listening,
+            (0, _) => format!("{beside} {programs}"),
+            _ => format!("{listening}; {beside} {programs}"),
         };
-        format!("{up} of {workers} workers listening, {places}{beside}{last}")
+        format!("{all}{last}")
     }
 }
 
@@ -92,5 +94,8 @@ mod tests {
         status.heed(0, &restarting("c"));
         let last = "; 3 restarts, the last after worker 1: panic: c";
         assert_eq!(status.line(), format!("2 of 3 {listen}{last}"));
+        status.beside = 2;
+        assert_eq!(status.line(), format!("2 of 3 {listen}; 2 programs{last}"));
+        assert_eq!(Status { beside: 1, ..Status::default() }.line(), "1 program");
     }
 }

@@ -253,6 +253,30 @@ fn what_a_program_leaves_behind_is_taken_in_and_buried() {
 }
 
 #[test]
+fn what_a_program_has_left_behind_ends_with_everything() {
+    let orphan = "trap \"\" TERM; sleep 1000 & echo $$ $! > orphan; wait; wait";
+    let orphan = orphan.replace('$', "\\$").replace('"', "\\\"");
+    let script = format!("trap \"\" TERM; (setsid sh -c \"{orphan}\" &); sleep 1000; sleep 1000");
+    let stop = "timeouts = { drain = \"50ms\", stop = \"100ms\" }";
+    for (more, code) in [(stop, 0), ("", 143)] {
+        let mut running = Running::start(Some(&shell("a", &script, more)), &["run"]);
+        running.ready("a");
+        let path = running.dir.path().join("orphan");
+        let read = || fs::read_to_string(&path).unwrap_or_default();
+        until("it has started", || read().ends_with('\n'));
+        let pids: Vec<u32> = read().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        running.signal(Signal::TERM);
+        if code != 0 {
+            running.until(": told to end");
+            running.signal(Signal::TERM);
+        }
+        assert_eq!(running.code(), code);
+        until("both are gone", || !pids.iter().copied().any(lives));
+        assert_eq!(pids.len(), 2);
+    }
+}
+
+#[test]
 fn hup_changes_programs_without_a_lost_request_or_not_at_all() {
     let address = free();
     let mut running = Running::prepared(None, &["run", "corelane.toml"], |it| {

@@ -41,6 +41,7 @@ impl Engine {
             }
             Question::Abort { done } => {
                 self.lives.values().for_each(|life| life.child().kill_group());
+                self.end_orphans();
                 // Whoever asked may have gone on.
                 let _gone = done.send(());
                 self.end = Some(End::Killed);
