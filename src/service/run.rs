@@ -77,7 +77,7 @@ pub(crate) fn run_all(mut parts: Parts) -> Exit {
     heap::keep_memory();
     // Without it, the first time that a worker falls asleep takes longer.
     let _slower = membarrier::register();
-    let listen = || parts.signals.take().map_or_else(Signals::listen, Ok);
+    let mut listen = || parts.signals.take().map_or_else(Signals::listen, Ok);
     let signals = match signal::outlive_full_files().and_then(|()| listen()) {
         Ok(signals) => signals,
         Err(error) => return Exit::failed(&format!("cannot listen for signals: {error}")),
