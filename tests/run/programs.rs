@@ -326,6 +326,21 @@ fn hup_changes_programs_without_a_lost_request_or_not_at_all() {
 }
 
 #[test]
+fn one_that_is_not_well_is_replaced() {
+    // It listens, and never answers.
+    let more = "listen = [\"127.0.0.1:0\"]\n\
+                health = { path = \"/\", interval = \"20ms\", timeout = \"20ms\", failures = 2 }";
+    let mut running = Running::start(Some(&shell("mute", "exec sleep 1000", more)), &["run"]);
+    let pid = running.ready("mute");
+    running.until("[mute] not well, 1 of 2: ");
+    running.until("[mute] not well, 2 of 2: ");
+    assert_ne!(running.ready("mute"), pid);
+    running.until(&format!("[mute] pid {pid}: killed by signal 15 (TERM)"));
+    running.signal(Signal::TERM);
+    assert_eq!(running.code(), 0);
+}
+
+#[test]
 fn programs_that_come_by_hup_are_looked_after_as_well() {
     let mut running = Running::start(Some(APP), &["run"]);
     running.one_worker();
