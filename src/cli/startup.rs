@@ -144,8 +144,6 @@ impl Unit {
             "Restart=always".to_owned(),
             "RestartSec=100ms".to_owned(),
             "WatchdogSec=30".to_owned(),
-            "# The apps' listening sockets, kept for the next manager.".to_owned(),
-            "FileDescriptorStoreMax=4096".to_owned(),
             "TimeoutStartSec=90".to_owned(),
             "TimeoutStopSec=90".to_owned(),
             "# A descriptor for each connection; memory for the rings of each worker.".to_owned(),

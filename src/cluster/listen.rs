@@ -237,29 +237,6 @@ impl Listeners {
         Ok(Self { groups, inherited: false })
     }
 
-    /// These, and those of further addresses that somebody else listens on.
-    #[cfg(feature = "cli")]
-    pub(crate) fn with(
-        &self,
-        addresses: &[Address],
-        given: &[(Address, OwnedFd)],
-    ) -> Result<Self, BindError> {
-        let mut groups = self.groups.clone();
-        for address in addresses {
-            let own = given.iter().filter(|(other, _)| other.is_at(address));
-            let own = own.map(|(_, socket)| socket.try_clone()).collect::<io::Result<Vec<_>>>();
-            let own = own.map_err(|source| BindError::Io { address: address.clone(), source })?;
-            let held = groups.iter().any(|group| group.address.is_at(address));
-            if own.is_empty() || held {
-                continue;
-            }
-            let group = Group::inherited(address.clone(), own);
-            let failed = |source| BindError::Io { address: address.clone(), source };
-            groups.push(group.map(Arc::new).map_err(failed)?);
-        }
-        Ok(Self { groups, inherited: self.inherited })
-    }
-
     /// Where they listen, in the order in which they were asked for.
     #[cfg(feature = "cli")]
     pub(crate) fn addresses(&self) -> Vec<Address> {

@@ -12,12 +12,10 @@ use super::api::{self, Desk, Question};
 use super::claim::Claim;
 use super::engine::{End, Engine, Start};
 use super::ground::Ground;
-use super::passed::Passed;
 use super::store::{Store, StoreError};
 use super::upgrade::{self, Kept};
 use crate::cluster::{ClusterHandle, StartError};
 use crate::control::{Home, Verb};
-use crate::sys::inherit::InheritError;
 use crate::sys::limits::Limits;
 use crate::sys::notify::{self, State};
 use crate::sys::signal::{self, Signal, Signals};
@@ -51,9 +49,6 @@ pub(crate) enum DaemonError {
     /// Its API cannot be served.
     #[error(transparent)]
     Serve(#[from] StartError),
-    /// What a service manager has passed is of no use.
-    #[error(transparent)]
-    Passed(#[from] InheritError),
     /// Anything else.
     #[error("cannot {what}: {source}")]
     System {
@@ -79,7 +74,6 @@ pub(crate) fn daemon(home: &Home, corelane: PathBuf, resurrect: bool) -> Result<
     signal::outlive_full_files().map_err(system("listen for signals"))?;
     heap::keep_memory();
     let _slower = membarrier::register();
-    let passed = Passed::of_process()?;
     let (store, memory, warning) = Store::open(home)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
@@ -95,7 +89,7 @@ pub(crate) fn daemon(home: &Home, corelane: PathBuf, resurrect: bool) -> Result<
     let start =
         Start { ground, corelane, hearing, inbox, bell, desk: desk_of_engine, witness, orphans };
     let mut engine = Engine::new(start).map_err(system("read the CPUs to use"))?;
-    engine.recall(memory, kept, passed);
+    engine.recall(memory, kept);
     obey_signals(desk.clone()).map_err(system("listen for signals"))?;
     if resurrect {
         desk.leave(Question::Verb(Verb::Resurrect));

@@ -36,7 +36,6 @@ use super::ground::Ground;
 use super::health::Probe;
 use super::metrics::Counts;
 use super::news::Witness;
-use super::passed::Passed;
 use super::socket::Sockets;
 use super::{log, process};
 use crate::control::MachineReport;
@@ -64,8 +63,6 @@ pub(super) enum End {
 /// What the manager's thread owns.
 pub(super) struct Engine {
     ground: Ground,
-    /// What a service manager has passed, and keeps.
-    passed: Passed,
     /// corelane itself, as it was started.
     corelane: PathBuf,
     cpus: usize,
@@ -145,7 +142,6 @@ impl Engine {
         Ok(Self {
             watchdog: Watchdog::of(&ground, now),
             ground,
-            passed: Passed::default(),
             corelane,
             cpus: allowed.max(),
             machine: overview::machine(&allowed),

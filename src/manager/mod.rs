@@ -17,7 +17,6 @@
 //! | `claim` | the home, held, and taken again if it was removed |
 //! | `store` | what is remembered |
 //! | `upgrade` | from one corelane to the next |
-//! | `passed` | what a service manager has passed, and keeps |
 //! | `news` | what it says unasked |
 //! | `metrics` | what is counted, for Prometheus |
 //! | `api` | what can be asked, over HTTP |
@@ -36,7 +35,6 @@ mod link;
 mod log;
 mod metrics;
 mod news;
-mod passed;
 mod process;
 mod socket;
 mod store;

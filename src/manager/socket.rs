@@ -17,14 +17,9 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds what a description asks for and is neither held yet nor `given`. What another
-    /// generation needs stays until [`settle`](Self::settle).
-    pub(super) fn provide(
-        &mut self,
-        spec: &Spec,
-        cpus: usize,
-        given: &[(Address, OwnedFd)],
-    ) -> Result<(), BindError> {
+    /// Binds what a description asks for and is not held yet. What another generation needs stays
+    /// until [`settle`](Self::settle).
+    pub(super) fn provide(&mut self, spec: &Spec, cpus: usize) -> Result<(), BindError> {
         let asked = addresses(spec)?;
         if self.serves(&asked) {
             self.next = None;
@@ -32,8 +27,7 @@ impl Sockets {
         }
         let count = spec.instances.parse::<Instances>().map_or(1, |all| all.resolve(cpus));
         let real = self.real(&asked);
-        let known = self.listeners.with(&real, given)?;
-        let listeners = known.renewed(&real, count.max(cpus))?;
+        let listeners = self.listeners.renewed(&real, count.max(cpus))?;
         let places = asked.into_iter().zip(listeners.addresses()).collect();
         self.next = Some((places, listeners));
         Ok(())

@@ -26,9 +26,6 @@ pub(super) struct Kept {
     lock: Option<RawFd>,
     /// The listening sockets of each app.
     sockets: BTreeMap<u32, Vec<RawFd>>,
-    /// Those of socket units.
-    #[serde(default)]
-    given: Vec<RawFd>,
 }
 
 impl Kept {
@@ -48,18 +45,6 @@ impl Kept {
     pub(super) fn take_sockets(&mut self, app: u32) -> Vec<OwnedFd> {
         let numbers = self.sockets.remove(&app).unwrap_or_default();
         numbers.into_iter().filter_map(|number| inherit::take_kept(number).ok()).collect()
-    }
-
-    /// The sockets of socket units, if they were kept.
-    pub(super) fn take_given(&mut self) -> Vec<OwnedFd> {
-        let numbers = std::mem::take(&mut self.given);
-        numbers.into_iter().filter_map(|number| inherit::take_kept(number).ok()).collect()
-    }
-
-    /// Keeps these as well.
-    pub(super) fn keep_given<F: AsFd>(&mut self, sockets: &[F]) -> io::Result<()> {
-        self.given = sockets.iter().map(inherit::keep).collect::<io::Result<_>>()?;
-        Ok(())
     }
 
     /// Keeps these as well.
@@ -94,9 +79,5 @@ pub(super) fn exec(corelane: &Path, home: &Home, kept: &Kept) -> io::Error {
     let text = serde_json::to_string(kept).unwrap_or_default();
     let mut command = Command::new(corelane);
     command.args(["daemon", "--adopt"]).env("CORELANE_HOME", home.path()).env(VARIABLE, text);
-    // What was passed has been taken: the numbers may be something else's now.
-    for name in inherit::VARIABLES {
-        command.env_remove(name);
-    }
     command.exec()
 }

@@ -28,9 +28,6 @@ const PASSED_MAX: usize = 1024;
 const FDS: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
 const NAMES: &str = "LISTEN_FDNAMES";
-/// All of them.
-#[cfg(feature = "cli")]
-pub(crate) const VARIABLES: [&str; 3] = [FDS, PID, NAMES];
 
 /// A listening stream socket that was passed to this process.
 #[derive(Debug)]

@@ -3,8 +3,6 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
-#[cfg(feature = "cli")]
-use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -61,54 +59,21 @@ impl State<'_> {
 
 /// Tells the service manager, in one datagram; false if there is none that wants to hear.
 pub(crate) fn notify(states: &[State<'_>]) -> io::Result<bool> {
-    match manager() {
+    match env::var_os(SOCKET).filter(|socket| !socket.is_empty()) {
         Some(socket) => tell(&socket, states).map(|()| true),
         None => Ok(false),
     }
 }
 
-/// Has the service manager keep a descriptor, and pass it by this name to the next process of the
-/// unit; false if there is no manager. One that keeps none closes it and says nothing.
-#[cfg(feature = "cli")]
-pub(crate) fn keep(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<bool> {
-    let Some(socket) = manager() else { return Ok(false) };
-    // It is not to be dropped for what happens to it.
-    let message = format!("FDSTORE=1\nFDPOLL=0\nFDNAME={}\n", one_line(name));
-    super::rights::send(&connect(&socket)?, message.as_bytes(), &[descriptor])?;
-    Ok(true)
-}
-
-/// Has the service manager close what it keeps by this name.
-#[cfg(feature = "cli")]
-pub(crate) fn forget(name: &str) -> io::Result<()> {
-    let Some(socket) = manager() else { return Ok(()) };
-    let message = format!("FDSTOREREMOVE=1\nFDNAME={}\n", one_line(name));
-    connect(&socket)?.send(message.as_bytes()).map(drop)
-}
-
-/// Whether there is a service manager that wants to hear anything.
-#[cfg(feature = "cli")]
-pub(crate) fn is_heard() -> bool {
-    manager().is_some()
-}
-
-fn manager() -> Option<OsString> {
-    env::var_os(SOCKET).filter(|socket| !socket.is_empty())
-}
-
 fn tell(socket: &OsStr, states: &[State<'_>]) -> io::Result<()> {
+    let address = address(socket.as_bytes())?;
     let mut message = String::new();
     states.iter().try_for_each(|state| state.write(&mut message))?;
-    connect(socket)?.send(message.as_bytes()).map(drop)
-}
-
-fn connect(socket: &OsStr) -> io::Result<UnixDatagram> {
-    let address = address(socket.as_bytes())?;
     // It is closed on exec, as all that the standard library opens.
     let datagram = UnixDatagram::unbound()?;
     datagram.set_write_timeout(Some(SEND_TIMEOUT))?;
-    datagram.connect_addr(&address)?;
-    Ok(datagram)
+    datagram.send_to_addr(message.as_bytes(), &address)?;
+    Ok(())
 }
 
 /// `/a/path`, or `@name` in the abstract namespace.

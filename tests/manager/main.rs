@@ -19,7 +19,6 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is a failure of the test")]
 
-mod boot;
 mod client;
 mod dashboard;
 mod death;

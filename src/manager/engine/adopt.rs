@@ -1,6 +1,5 @@
 //! What a manager before has left: its apps, and those of their processes that still run.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +13,6 @@ use super::super::app::{App, Order, Role, Slot};
 use super::super::ground::Ground;
 use super::super::launch::MARK;
 use super::super::link::{Link, Purpose};
-use super::super::passed::{Passed, address_of};
 use super::super::process::{self, Found, State, Then};
 use super::super::store::{Memory, Phase, RememberedApp, RememberedProcess, RememberedRole};
 use super::super::upgrade::Kept;
@@ -32,23 +30,10 @@ const DESCRIPTORS_MAX: i32 = 256;
 
 impl Engine {
     /// Goes on where a manager before has ended.
-    pub(in crate::manager) fn recall(
-        &mut self,
-        memory: Memory,
-        mut kept: Kept,
-        (mut passed, mut stored): (Passed, BTreeMap<u32, Vec<OwnedFd>>),
-    ) {
+    pub(in crate::manager) fn recall(&mut self, memory: Memory, mut kept: Kept) {
         self.next_id = memory.next_id;
-        passed.take(kept.take_given());
-        for (address, _) in passed.given() {
-            tracing::info!("the service manager listens on {address}");
-        }
-        self.passed = passed;
         for app in memory.apps {
-            let mut sockets = kept.take_sockets(app.id);
-            if sockets.is_empty() {
-                sockets = stored.remove(&app.id).unwrap_or_default();
-            }
+            let sockets = kept.take_sockets(app.id);
             self.regain_kept(&app, sockets);
             self.recall_app(app);
         }
@@ -62,10 +47,7 @@ impl Engine {
         if kept.is_empty() {
             return;
         }
-        let known = kept.into_iter().filter_map(|socket| {
-            let address = address_of(&socket)?.to_string();
-            Some((address, socket))
-        });
+        let known = kept.into_iter().filter_map(|socket| Some((address_of(&socket)?, socket)));
         let mut sockets = super::Sockets::default();
         match sockets.regain(&app.spec, &app.listens, known.collect()) {
             Ok(()) => drop(self.sockets.insert(app.id, sockets)),
@@ -82,8 +64,6 @@ impl Engine {
         if let Ground::Home { claim, .. } = &self.ground {
             kept.keep_lock(claim.lock())?;
         }
-        let given = self.passed.given().iter().map(|(_, socket)| socket.as_fd());
-        kept.keep_given(&given.collect::<Vec<_>>())?;
         // Nothing of this program is to be closed, or its paths removed.
         std::mem::forget(self);
         Ok(kept)
@@ -288,10 +268,17 @@ impl Life {
             let flags = PidfdGetfdFlags::empty();
             let socket = pidfd_getfd(self.child().as_fd(), number, flags).ok()?;
             SockRef::from(&socket).is_listener().ok().filter(|listens| *listens)?;
-            Some((address_of(&socket)?.to_string(), socket))
+            Some((address_of(&socket)?, socket))
         };
         (3..DESCRIPTORS_MAX).map_while(take).collect()
     }
+}
+
+/// Where a socket listens, as it is written.
+fn address_of(socket: &OwnedFd) -> Option<String> {
+    let address = SockRef::from(socket).local_addr().ok()?;
+    let tcp = address.as_socket().map(|address| address.to_string());
+    tcp.or_else(|| Some(format!("unix:{}", address.as_pathname()?.display())))
 }
 
 fn role(role: RememberedRole) -> Role {

@@ -27,13 +27,6 @@ impl Engine {
         if self.ground.home().is_none() {
             return;
         }
-        match self.passed.keep(&self.sockets) {
-            Ok(()) => drop(self.problems.remove("kept")),
-            Err(error) => {
-                let problem = format!("the service manager does not keep the sockets: {error}");
-                self.problems.insert("kept", problem);
-            }
-        }
         let memory = self.memory();
         match self.ground.keep(memory) {
             Ok(()) => drop(self.problems.remove("state")),

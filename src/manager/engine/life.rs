@@ -108,9 +108,7 @@ impl Engine {
         let earlier = |other: &&super::super::app::Slot| other.role == slot.role && other.key < key;
         let instance = app.slots().iter().filter(earlier).count();
         let sockets = self.sockets.entry(id).or_default();
-        sockets
-            .provide(&spec, self.cpus, self.passed.given())
-            .map_err(|error| error.to_string())?;
+        sockets.provide(&spec, self.cpus).map_err(|error| error.to_string())?;
         if slot.role == Role::Serving {
             sockets.settle(&spec);
         }
