@@ -2,21 +2,24 @@
 
 use std::env;
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::answer;
 use super::args::StartupOptions;
 use super::exit::{Code, Failure};
+use crate::sys::child::Child;
 use crate::sys::user::Identity;
 
 /// Where an administrator's units are.
 const UNITS: &str = "/etc/systemd/system";
 /// There only while systemd runs.
 const RUNNING: &str = "/run/systemd/system";
+/// The permissions of a unit.
+const MODE: u32 = 0o644;
 /// Characters that mean something to systemd or to nobody.
 const AWKWARD: &[char] = &['"', '\\', '%', '$', '\n', '\''];
 
@@ -39,17 +42,44 @@ pub(super) fn startup(options: &StartupOptions) -> Result<ExitCode, Failure> {
         ));
         return Ok(Code::Done.into());
     }
-    let path = unit.path(options);
-    fs::write(&path, unit.text()).map_err(|error| Failure::File { path: path.clone(), error })?;
+    let (path, name) = (unit.path(options), unit.name());
+    write(&path, &unit.text()).map_err(|error| Failure::File { path: path.clone(), error })?;
     answer::say(&format!("{} is written", path.display()));
-    let name = unit.name();
-    systemctl(options, &[&["daemon-reload"], &["enable", &name]])
+    systemctl(options, &[&["daemon-reload"], &["enable", &name]])?;
+    if let Some(pid) = manager(&unit.home) {
+        answer::say(&format!(
+            "next: a manager runs already; `kill {pid}` ends it, and its apps run on"
+        ));
+    }
+    answer::say(&format!("next: `systemctl start {name}` starts the manager"));
+    Ok(Code::Done.into())
+}
+
+/// The manager that runs in a home.
+fn manager(home: &Path) -> Option<u32> {
+    let pid = fs::read_to_string(home.join("manager.pid")).ok()?.trim().parse().ok()?;
+    Child::of(pid).is_ok_and(|it| !it.has_ended()).then_some(pid)
+}
+
+/// Writes a file so that systemd sees the one before or the whole new one.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut options = File::options();
+    let mut file = options.write(true).create(true).truncate(true).mode(MODE).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path)
 }
 
 /// Removes the unit, and nothing else.
 pub(super) fn unstartup(options: &StartupOptions) -> Result<ExitCode, Failure> {
-    let unit = Unit::new(options)?;
-    let (path, name) = (unit.path(options), unit.name());
+    let user = match &options.user {
+        // Also of a user who is no more.
+        Some(user) => Identity::of(user, None).map_or_else(|_| user.clone(), |user| user.name),
+        None => user(options)?.name,
+    };
+    let name = unit_name(&user);
+    let path = units(options).join(&name);
     if !path.exists() {
         answer::say(&format!("there is no {}, nothing to do", path.display()));
         return Ok(Code::Done.into());
@@ -86,12 +116,7 @@ fn systemctl(options: &StartupOptions, calls: &[&[&str]]) -> Result<ExitCode, Fa
 impl Unit {
     fn new(options: &StartupOptions) -> Result<Self, Failure> {
         let usage = |problem: String, hint| Failure::Usage { problem, hint };
-        let identity = match &options.user {
-            Some(user) => Identity::of(user, None),
-            None => Identity::current(),
-        };
-        let hint = "--user names whom the manager runs as";
-        let user = identity.map_err(|error| usage(error.to_string(), hint))?;
+        let user = user(options)?;
         let home = match (&options.home, env::var_os("CORELANE_HOME")) {
             (Some(home), _) => home.clone(),
             (None, Some(home)) if options.user.is_none() => home.into(),
@@ -113,11 +138,11 @@ impl Unit {
     }
 
     fn name(&self) -> String {
-        format!("corelane-{}.service", self.user.name)
+        unit_name(&self.user.name)
     }
 
     fn path(&self, options: &StartupOptions) -> PathBuf {
-        options.units.as_deref().unwrap_or(Path::new(UNITS)).join(self.name())
+        units(options).join(self.name())
     }
 
     fn text(&self) -> String {
@@ -131,7 +156,8 @@ impl Unit {
             "After=network-online.target".to_owned(),
             String::new(),
             "[Service]".to_owned(),
-            "# Ready when it answers and has taken over what still runs.".to_owned(),
+            "# Ready when the apps are up, or have failed. Until then it asks for more time."
+                .to_owned(),
             "Type=notify".to_owned(),
             format!("User={user}"),
             format!("Environment=\"CORELANE_HOME={home}\""),
@@ -141,9 +167,14 @@ impl Unit {
             format!("ExecStop=\"{corelane}\" kill"),
             "# Should it die, the apps serve on, and the next manager takes them over.".to_owned(),
             "KillMode=process".to_owned(),
-            "Restart=always".to_owned(),
+            "# Not after `corelane kill`, which is meant.".to_owned(),
+            "Restart=on-failure".to_owned(),
             "RestartSec=100ms".to_owned(),
+            "# One that is stuck, or stopped, hears no other signal.".to_owned(),
             "WatchdogSec=30".to_owned(),
+            "WatchdogSignal=SIGKILL".to_owned(),
+            "# Keeps the apps' listening sockets from one manager to the next.".to_owned(),
+            "FileDescriptorStoreMax=4096".to_owned(),
             "TimeoutStartSec=90".to_owned(),
             "TimeoutStopSec=90".to_owned(),
             "# A descriptor for each connection; memory for the rings of each worker.".to_owned(),
@@ -160,10 +191,29 @@ impl Unit {
     }
 }
 
-/// A home that is there must be its user's.
+/// Whom the manager runs as.
+fn user(options: &StartupOptions) -> Result<Identity, Failure> {
+    let identity = match &options.user {
+        Some(user) => Identity::of(user, None),
+        None => Identity::current(),
+    };
+    let hint = "--user names whom the manager runs as";
+    identity.map_err(|error| Failure::Usage { problem: error.to_string(), hint })
+}
+
+fn unit_name(user: &str) -> String {
+    format!("corelane-{user}.service")
+}
+
+/// The directory of the units.
+fn units(options: &StartupOptions) -> &Path {
+    options.units.as_deref().unwrap_or(Path::new(UNITS))
+}
+
+/// A home that is there must be its user's, and one that is not must be the user's to make.
 fn check_owner(home: &Path, user: &Identity) -> Result<(), String> {
     match fs::metadata(home) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => check_parent(home, user),
         Err(error) => Err(format!("cannot look at {}: {error}", home.display())),
         Ok(about) if !about.is_dir() => Err(format!("{} is no directory", home.display())),
         Ok(about) if about.uid() != user.uid => {
@@ -171,4 +221,21 @@ fn check_owner(home: &Path, user: &Identity) -> Result<(), String> {
         }
         Ok(_) => Ok(()),
     }
+}
+
+/// Whether the user could make it: in the nearest directory that there is.
+fn check_parent(home: &Path, user: &Identity) -> Result<(), String> {
+    let is_there = |dir: &&Path| dir.exists();
+    let dir = home.ancestors().find(is_there).unwrap_or(Path::new("/"));
+    let about =
+        fs::metadata(dir).map_err(|error| format!("cannot look at {}: {error}", dir.display()))?;
+    let (mode, name) = (about.mode(), &user.name);
+    let writes = (about.uid() == user.uid && mode & 0o200 != 0)
+        || (user.groups.contains(&about.gid()) && mode & 0o020 != 0)
+        || mode & 0o002 != 0;
+    if about.is_dir() && (writes || user.uid == 0) {
+        return Ok(());
+    }
+    let (home, dir) = (home.display(), dir.display());
+    Err(format!("there is no {home}, and {name} cannot make it in {dir}"))
 }

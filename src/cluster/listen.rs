@@ -237,6 +237,13 @@ impl Listeners {
         Ok(Self { groups, inherited: false })
     }
 
+    /// These and those.
+    #[cfg(feature = "cli")]
+    pub(crate) fn joined(&self, others: &Self) -> Self {
+        let groups = self.groups.iter().chain(&others.groups).cloned().collect();
+        Self { groups, inherited: self.inherited }
+    }
+
     /// Where they listen, in the order in which they were asked for.
     #[cfg(feature = "cli")]
     pub(crate) fn addresses(&self) -> Vec<Address> {

@@ -12,12 +12,12 @@ use super::api::{self, Desk, Question};
 use super::claim::Claim;
 use super::engine::{End, Engine, Start};
 use super::ground::Ground;
+use super::passed::Passed;
 use super::store::{Store, StoreError};
 use super::upgrade::{self, Kept};
 use crate::cluster::{ClusterHandle, StartError};
 use crate::control::{Home, Verb};
 use crate::sys::limits::Limits;
-use crate::sys::notify::{self, State};
 use crate::sys::signal::{self, Signal, Signals};
 use crate::sys::{heap, membarrier};
 
@@ -84,10 +84,21 @@ pub(crate) fn daemon(home: &Home, corelane: PathBuf, resurrect: bool) -> Result<
     let (sender, inbox) = mpsc::channel();
     let desk = Desk::new(sender, ringing);
     let program = corelane.clone();
-    let ground = Ground::Home { claim, store };
-    let (desk_of_engine, witness, orphans) = (desk.clone(), None, None);
-    let start =
-        Start { ground, corelane, hearing, inbox, bell, desk: desk_of_engine, witness, orphans };
+    let (passed, wrong) = Passed::take(&mut kept);
+    for error in wrong {
+        tracing::warn!("{error}");
+    }
+    let start = Start {
+        ground: Ground::Home { claim, store },
+        corelane,
+        hearing,
+        inbox,
+        bell,
+        desk: desk.clone(),
+        passed,
+        witness: None,
+        orphans: None,
+    };
     let mut engine = Engine::new(start).map_err(system("read the CPUs to use"))?;
     engine.recall(memory, kept);
     obey_signals(desk.clone()).map_err(system("listen for signals"))?;
@@ -96,8 +107,6 @@ pub(crate) fn daemon(home: &Home, corelane: PathBuf, resurrect: bool) -> Result<
     }
     let mut server = Some(api::serve(home, desk.clone()).spawn()?);
     tracing::info!("manager {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
-    // One that cannot be told waits in vain, and says so itself.
-    let _untold = notify::notify(&[State::Ready, State::MainPid]);
     let end = loop {
         let end = engine.run();
         if end != End::Homeless {
@@ -114,11 +123,11 @@ pub(crate) fn daemon(home: &Home, corelane: PathBuf, resurrect: bool) -> Result<
         }
     };
     engine.close();
-    let _untold = notify::notify(&[State::Stopping]);
     tracing::info!("the manager ends: {end:?}");
     // Whoever waits for an answer gets it.
     let _stopped = server.map(ClusterHandle::shutdown);
     if end != End::Upgrade {
+        engine.leave();
         return Ok(());
     }
     let kept = engine.into_kept().map_err(system("keep the sockets open"))?;

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod after;
+mod boot;
 mod journal;
 mod life;
 mod logs;
@@ -28,14 +29,15 @@ use rustix::io::read;
 use self::after::Held;
 use self::life::Life;
 use self::overview::Asking;
-use self::tick::Watchdog;
 use self::verb::Waiter;
 use super::api::{Command, Desk, Reply};
 use super::app::{App, Effect};
 use super::ground::Ground;
 use super::health::Probe;
+use super::herald::Herald;
 use super::metrics::Counts;
 use super::news::Witness;
+use super::passed::Passed;
 use super::socket::Sockets;
 use super::{log, process};
 use crate::control::MachineReport;
@@ -108,7 +110,8 @@ pub(super) struct Engine {
     /// What the operator should know.
     problems: BTreeMap<&'static str, String>,
     tick: Instant,
-    watchdog: Watchdog,
+    herald: Herald,
+    passed: Passed,
     /// Who asked for the end of everything.
     killing: Option<Reply>,
     end: Option<End>,
@@ -129,6 +132,7 @@ pub(super) struct Start {
     pub(super) inbox: Receiver<Command>,
     pub(super) bell: OwnedFd,
     pub(super) desk: Desk,
+    pub(super) passed: Passed,
     pub(super) witness: Option<Witness>,
     /// If this process takes in what its programs leave behind.
     pub(super) orphans: Option<Orphans>,
@@ -136,11 +140,12 @@ pub(super) struct Start {
 
 impl Engine {
     pub(super) fn new(start: Start) -> io::Result<Self> {
-        let Start { ground, corelane, hearing, inbox, bell, desk, witness, orphans } = start;
+        let Start { ground, corelane, hearing, inbox, bell, desk, passed, witness, orphans } =
+            start;
         let now = Instant::now();
         let allowed = AllowedCpus::capture()?;
         Ok(Self {
-            watchdog: Watchdog::of(&ground, now),
+            herald: Herald::of(&ground, now),
             ground,
             corelane,
             cpus: allowed.max(),
@@ -171,6 +176,7 @@ impl Engine {
             changed: false,
             problems: BTreeMap::new(),
             tick: now,
+            passed,
             killing: None,
             end: None,
             witness,
@@ -183,6 +189,8 @@ impl Engine {
 
     /// Does what is asked until it is told to end.
     pub(super) fn run(&mut self) -> End {
+        // To start what was stopped is part of the beginning.
+        self.take_commands();
         loop {
             self.settle();
             if let Some(end) = self.end {
@@ -221,9 +229,18 @@ impl Engine {
         self.release_held();
         self.perform_all();
         self.ask_after_health();
+        if self.changed {
+            self.keep_sockets();
+            self.look_for_unclaimed();
+            let summary = self.summary();
+            self.herald.status(&summary);
+        }
         self.remember();
         self.answer();
         self.tell_outcome();
+        if !self.herald.is_ready() && self.is_settled() {
+            self.herald.ready();
+        }
     }
 
     /// Waits until something happens. Returns the processes to which it does.
@@ -267,7 +284,7 @@ impl Engine {
         let timers = self.timers.values().chain(self.ripe.values()).copied();
         let asking = self.asking.iter().map(|asking| asking.until);
         let held = self.held.iter().filter_map(Held::until);
-        let own = [self.tick, self.watchdog.due()];
+        let own = [self.tick, self.herald.due()].into_iter().chain(self.passed.due());
         timers.chain(asking).chain(held).chain(own).min().unwrap_or(self.tick)
     }
 
@@ -302,7 +319,10 @@ impl Engine {
             self.ripe.remove(&place);
             self.ripen(place);
         }
-        self.watchdog.feed(now);
+        self.herald.beat(now);
+        if self.passed.due().is_some_and(|due| due <= now) {
+            self.keep_sockets();
+        }
         if self.tick <= now {
             self.look_round(now);
         }

@@ -16,6 +16,7 @@ use super::api::{Desk, Question};
 use super::engine::{Engine, Start};
 use super::ground::Ground;
 use super::news::{News, Witness};
+use super::passed::Passed;
 use crate::control::{Answer, Overview, Verb};
 use crate::sys::hearing::Hearing;
 use crate::sys::orphan::Orphans;
@@ -55,8 +56,17 @@ impl Foreground {
         let (sender, inbox) = mpsc::channel();
         let desk = Desk::new(sender, bell.try_clone()?);
         let orders = Orders(desk.clone());
-        let (orphans, told) = (Some(Orphans::adopt()?), Some(Arc::clone(&witness)));
-        let start = Start { ground, corelane, hearing, inbox, bell, desk, witness: told, orphans };
+        let start = Start {
+            ground,
+            corelane,
+            hearing,
+            inbox,
+            bell,
+            desk,
+            passed: Passed::default(),
+            witness: Some(Arc::clone(&witness)),
+            orphans: Some(Orphans::adopt()?),
+        };
         let mut engine = Engine::new(start)?;
         // The programs are killed when the thread ends that has started them.
         let run = move || {

@@ -12,6 +12,8 @@
 //! | `launch` | from a description to a process |
 //! | `link` | questions to a program, and its answers |
 //! | `socket` | the listening sockets, held for the apps |
+//! | `passed` | those that a service manager passes, and keeps |
+//! | `herald` | what a service manager hears |
 //! | `health` | is the app well? |
 //! | `log` | what the apps write |
 //! | `claim` | the home, held, and taken again if it was removed |
@@ -30,11 +32,13 @@ mod engine;
 mod foreground;
 mod ground;
 mod health;
+mod herald;
 mod launch;
 mod link;
 mod log;
 mod metrics;
 mod news;
+mod passed;
 mod process;
 mod socket;
 mod store;

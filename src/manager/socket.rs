@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use super::passed::Passed;
 use crate::cluster::{Address, AddressError, BindError, Instances, Listeners};
 use crate::control::Spec;
 
@@ -19,7 +20,12 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Binds what a description asks for and is not held yet. What another generation needs stays
     /// until [`settle`](Self::settle).
-    pub(super) fn provide(&mut self, spec: &Spec, cpus: usize) -> Result<(), BindError> {
+    pub(super) fn provide(
+        &mut self,
+        spec: &Spec,
+        cpus: usize,
+        passed: &mut Passed,
+    ) -> Result<(), BindError> {
         let asked = addresses(spec)?;
         if self.serves(&asked) {
             self.next = None;
@@ -27,7 +33,9 @@ impl Sockets {
         }
         let count = spec.instances.parse::<Instances>().map_or(1, |all| all.resolve(cpus));
         let real = self.real(&asked);
-        let listeners = self.listeners.renewed(&real, count.max(cpus))?;
+        let held = self.listeners.joined(&of_units(&asked, passed)?);
+        passed.clear_the_way();
+        let listeners = held.renewed(&real, count.max(cpus))?;
         let places = asked.into_iter().zip(listeners.addresses()).collect();
         self.next = Some((places, listeners));
         Ok(())
@@ -93,6 +101,12 @@ impl Sockets {
         self.listeners.descriptors()
     }
 
+    /// All descriptors, and those that may come to serve.
+    pub(super) fn all(&self) -> Vec<BorrowedFd<'_>> {
+        let next = self.next.iter().flat_map(|(_, listeners)| listeners.descriptors());
+        self.listeners.descriptors().into_iter().chain(next).collect()
+    }
+
     /// Where the app really listens, for each address that it asks for.
     pub(super) fn listens(&self) -> Vec<String> {
         self.places.iter().map(|(_, real)| real.to_string()).collect()
@@ -114,8 +128,22 @@ impl Sockets {
     }
 }
 
+/// Those of socket units, as far as they are for one of these addresses.
+fn of_units(asked: &[Address], passed: &Passed) -> Result<Listeners, BindError> {
+    let mut all = Listeners::default();
+    for address in asked {
+        let failed = |source| BindError::Io { address: address.clone(), source };
+        let sockets = passed.at(address).map_err(failed)?;
+        if !sockets.is_empty() {
+            let own = Listeners::regained(std::slice::from_ref(address), sockets);
+            all = all.joined(&own.map_err(failed)?);
+        }
+    }
+    Ok(all)
+}
+
 /// Where a description wants to listen.
-fn addresses(spec: &Spec) -> Result<Vec<Address>, BindError> {
+pub(super) fn addresses(spec: &Spec) -> Result<Vec<Address>, BindError> {
     let parse = |text: &String| {
         text.parse().map_err(|error: AddressError| BindError::Io {
             address: Address::Tcp(([0, 0, 0, 0], 0).into()),

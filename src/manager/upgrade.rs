@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use crate::control::Home;
-use crate::sys::inherit;
+use crate::sys::inherit::{self, Label};
 
 /// The variable that says what was kept.
 const VARIABLE: &str = "CORELANE_KEPT";
@@ -26,6 +26,9 @@ pub(super) struct Kept {
     lock: Option<RawFd>,
     /// The listening sockets of each app.
     sockets: BTreeMap<u32, Vec<RawFd>>,
+    /// Those of socket units, each with its name.
+    #[serde(default)]
+    units: Vec<(RawFd, Option<String>)>,
 }
 
 impl Kept {
@@ -45,6 +48,20 @@ impl Kept {
     pub(super) fn take_sockets(&mut self, app: u32) -> Vec<OwnedFd> {
         let numbers = self.sockets.remove(&app).unwrap_or_default();
         numbers.into_iter().filter_map(|number| inherit::take_kept(number).ok()).collect()
+    }
+
+    /// The sockets of socket units that were kept.
+    pub(super) fn take_units(&mut self) -> Vec<(Label, OwnedFd)> {
+        let units = std::mem::take(&mut self.units).into_iter();
+        let take =
+            |(number, name)| Some((Label { number, name }, inherit::take_kept(number).ok()?));
+        units.filter_map(take).collect()
+    }
+
+    /// Keeps these as well.
+    pub(super) fn keep_unit(&mut self, label: &Label, socket: impl AsFd) -> io::Result<()> {
+        self.units.push((inherit::keep(socket)?, label.name.clone()));
+        Ok(())
     }
 
     /// Keeps these as well.
@@ -79,5 +96,9 @@ pub(super) fn exec(corelane: &Path, home: &Home, kept: &Kept) -> io::Error {
     let text = serde_json::to_string(kept).unwrap_or_default();
     let mut command = Command::new(corelane);
     command.args(["daemon", "--adopt"]).env("CORELANE_HOME", home.path()).env(VARIABLE, text);
+    // They name this process, but what they speak of has been taken.
+    for name in inherit::VARIABLES {
+        command.env_remove(name);
+    }
     command.exec()
 }

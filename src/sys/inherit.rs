@@ -23,11 +23,14 @@ use rustix::net::sockopt::{socket_acceptconn, socket_type};
 /// The first descriptor that is passed.
 const FIRST: RawFd = 3;
 /// The most descriptors that may be passed.
-const PASSED_MAX: usize = 1024;
+const PASSED_MAX: usize = 8192;
 
 const FDS: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
 const NAMES: &str = "LISTEN_FDNAMES";
+
+/// Whether what was passed has been taken.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A listening stream socket that was passed to this process.
 #[derive(Debug)]
@@ -115,9 +118,40 @@ pub(crate) enum InheritError {
 ///
 /// Only the first call does, whatever comes of it: every later one yields nothing.
 pub(crate) fn take() -> Result<Vec<Passed>, InheritError> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
     take_once(&TAKEN, |name| env::var_os(name), process::id())
 }
+
+/// Takes the sockets as [`take`] does, but for those that are none: why not is told instead.
+#[cfg(feature = "cli")]
+pub(crate) fn take_sound() -> (Vec<Passed>, Vec<InheritError>) {
+    let labels = if TAKEN.swap(true, Ordering::SeqCst) {
+        Ok(Vec::new())
+    } else {
+        labels(|name| env::var_os(name), process::id())
+    };
+    match labels {
+        Ok(labels) => sort(labels.into_iter().map(adopt)),
+        Err(error) => (Vec::new(), vec![error]),
+    }
+}
+
+#[cfg(feature = "cli")]
+fn sort(
+    adopted: impl Iterator<Item = Result<Passed, InheritError>>,
+) -> (Vec<Passed>, Vec<InheritError>) {
+    let (mut sound, mut wrong) = (Vec::new(), Vec::new());
+    for one in adopted {
+        match one {
+            Ok(passed) => sound.push(passed),
+            Err(error) => wrong.push(error),
+        }
+    }
+    (sound, wrong)
+}
+
+/// The variables by which something is passed, which is then not to be passed on.
+#[cfg(feature = "cli")]
+pub(crate) const VARIABLES: [&str; 3] = [FDS, PID, NAMES];
 
 /// Has a descriptor stay open when this process becomes another program; returns its number.
 #[cfg(feature = "cli")]
@@ -182,7 +216,7 @@ fn labels(
     if number::<u32>(PID, &to, "the number of a process")? != pid {
         return Ok(Vec::new());
     }
-    let wanted = "a number from 0 to 1024";
+    let wanted = "a number from 0 to 8192";
     let count: usize = number(FDS, &count, wanted)?;
     if count > PASSED_MAX {
         return Err(InheritError::Variable { variable: FDS, value: count.to_string(), wanted });
@@ -305,10 +339,10 @@ mod tests {
             (&[(FDS, "1"), (PID, "me")], "LISTEN_PID is `me`, not the number of a process"),
             (&[(FDS, "1"), (PID, "")], "LISTEN_PID is ``"),
             (&[(FDS, "1"), (PID, "+7")], "LISTEN_PID is `+7`"),
-            (&[(FDS, "two"), (PID, "7")], "LISTEN_FDS is `two`, not a number from 0 to 1024"),
+            (&[(FDS, "two"), (PID, "7")], "LISTEN_FDS is `two`, not a number from 0 to 8192"),
             (&[(FDS, "-1"), (PID, "7")], "LISTEN_FDS is `-1`"),
             (&[(FDS, "1\n"), (PID, "7")], "LISTEN_FDS is `1\\n`"),
-            (&[(FDS, "1025"), (PID, "7")], "LISTEN_FDS is `1025`"),
+            (&[(FDS, "8193"), (PID, "7")], "LISTEN_FDS is `8193`"),
             (&[(FDS, "1"), (PID, "7"), (NAMES, "a:b")], "has 2 names for 1 descriptors"),
             (&[(FDS, "2"), (PID, "7"), (NAMES, "a")], "has 1 names for 2 descriptors"),
         ];

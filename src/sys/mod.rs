@@ -1,6 +1,6 @@
 //! What std lacks of Linux: limits, the allocator's habits, CPU sets, membarrier, the `io_uring`
-//! probe, signals, who holds a listening socket, and what a service manager passes and wants to
-//! hear. This room knows nothing of HTTP and uses no other room.
+//! probe, signals, who holds a listening socket or has connected to one, and what a service manager
+//! passes, keeps and wants to hear. This room knows nothing of HTTP and uses no other room.
 
 #[cfg(test)]
 pub(crate) mod alone;

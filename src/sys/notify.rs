@@ -3,6 +3,8 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -36,6 +38,9 @@ pub(crate) enum State<'text> {
     Status(&'text str),
     /// This process is the one to watch.
     MainPid,
+    /// It begins, and needs at most so much more time.
+    #[cfg(feature = "cli")]
+    Extend(Duration),
     /// Something that only some managers know.
     Other(&'text str),
 }
@@ -49,6 +54,8 @@ impl State<'_> {
             Self::Watchdog => "WATCHDOG=1".to_owned(),
             Self::Status(text) => format!("STATUS={}", one_line(text)),
             Self::MainPid => format!("MAINPID={}", process::id()),
+            #[cfg(feature = "cli")]
+            Self::Extend(time) => format!("EXTEND_TIMEOUT_USEC={}", time.as_micros()),
             Self::Other(text) => one_line(text),
         };
         message.push_str(&line);
@@ -59,10 +66,20 @@ impl State<'_> {
 
 /// Tells the service manager, in one datagram; false if there is none that wants to hear.
 pub(crate) fn notify(states: &[State<'_>]) -> io::Result<bool> {
-    match env::var_os(SOCKET).filter(|socket| !socket.is_empty()) {
+    match socket() {
         Some(socket) => tell(&socket, states).map(|()| true),
         None => Ok(false),
     }
+}
+
+/// Whether there is a service manager that wants to hear.
+#[cfg(feature = "cli")]
+pub(crate) fn is_heard() -> bool {
+    socket().is_some()
+}
+
+fn socket() -> Option<OsString> {
+    env::var_os(SOCKET).filter(|socket| !socket.is_empty())
 }
 
 fn tell(socket: &OsStr, states: &[State<'_>]) -> io::Result<()> {
@@ -74,6 +91,49 @@ fn tell(socket: &OsStr, states: &[State<'_>]) -> io::Result<()> {
     datagram.set_write_timeout(Some(SEND_TIMEOUT))?;
     datagram.send_to_addr(message.as_bytes(), &address)?;
     Ok(())
+}
+
+/// Has the service manager keep a descriptor, beyond the end of this process, under a name of
+/// printable ASCII without a colon. It passes it to the next one, and keeps it as long as it is not
+/// told to [give it up](give_up). One that it keeps already it keeps once.
+///
+/// It does not wait for a manager that is busy: then it is an error of the kind `WouldBlock`.
+#[cfg(feature = "cli")]
+pub(crate) fn keep(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    // A socket that hangs up is nothing that the manager has to look for.
+    tell_at_once(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}\n"), &[descriptor])
+}
+
+/// Has the service manager no longer keep what it keeps under this name.
+///
+/// It does not wait for a manager that is busy: then it is an error of the kind `WouldBlock`.
+#[cfg(feature = "cli")]
+pub(crate) fn give_up(name: &str) -> io::Result<()> {
+    tell_at_once(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n"), &[])
+}
+
+/// Waits until the service manager has dealt with all that it was told, at most so long.
+#[cfg(feature = "cli")]
+pub(crate) fn await_dealt_with(time: Duration) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    tell_at_once("BARRIER=1", &[writer.as_fd()])?;
+    // The manager closes its end when it comes to this message.
+    drop(writer);
+    let time = Timespec::try_from(time).map_err(io::Error::other)?;
+    match poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&time))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(feature = "cli")]
+fn tell_at_once(message: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let Some(socket) = socket() else { return Ok(()) };
+    let datagram = UnixDatagram::unbound()?;
+    datagram.set_nonblocking(true)?;
+    datagram.connect_addr(&address(socket.as_bytes())?)?;
+    super::rights::send(&datagram, message.as_bytes(), descriptors).map(drop)
 }
 
 /// `/a/path`, or `@name` in the abstract namespace.

@@ -14,11 +14,14 @@
 //! | `declared` | what a file says is what runs |
 //! | `environment` | what programs are given, and who gets to see it |
 //! | `program` | programs of one's own, that embed corelane or do not |
+//! | `boot` | systemd, as far as these tests can play it |
+//! | `startup` | the unit that starts it at boot |
 //! | `user` | other users |
 //! | `logs` | what has grown too large |
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is a failure of the test")]
 
+mod boot;
 mod client;
 mod dashboard;
 mod death;
@@ -30,6 +33,7 @@ mod logs;
 mod program;
 mod rollout;
 mod session;
+mod startup;
 mod state;
 mod user;
 mod world;

@@ -129,7 +129,7 @@ fn a_plain_program_has_as_many_processes_as_instances() {
 }
 
 /// Serves at the first socket, and says when it is ready.
-const PYTHON: &str = r#"
+pub(crate) const PYTHON: &str = r#"
 import os, socket, sys
 name = os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1)
 assert int(os.environ["LISTEN_PID"]) == os.getpid()
@@ -156,7 +156,7 @@ while True:
 "#;
 
 /// Where Python is, if it is anywhere.
-fn python() -> Option<String> {
+pub(crate) fn python() -> Option<String> {
     let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
     let path = output.ok().filter(|output| output.status.success())?.stdout;
     Some(String::from_utf8(path).ok()?.trim().to_owned())

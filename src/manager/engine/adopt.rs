@@ -13,6 +13,7 @@ use super::super::app::{App, Order, Role, Slot};
 use super::super::ground::Ground;
 use super::super::launch::MARK;
 use super::super::link::{Link, Purpose};
+use super::super::passed::{address_of, cookie};
 use super::super::process::{self, Found, State, Then};
 use super::super::store::{Memory, Phase, RememberedApp, RememberedProcess, RememberedRole};
 use super::super::upgrade::Kept;
@@ -38,6 +39,8 @@ impl Engine {
             self.recall_app(app);
         }
         self.end_strays();
+        self.passed.drop_returned();
+        self.keep_sockets();
         self.perform_all();
         self.changed = true;
     }
@@ -48,10 +51,24 @@ impl Engine {
             return;
         }
         let known = kept.into_iter().filter_map(|socket| Some((address_of(&socket)?, socket)));
-        let mut sockets = super::Sockets::default();
-        match sockets.regain(&app.spec, &app.listens, known.collect()) {
-            Ok(()) => drop(self.sockets.insert(app.id, sockets)),
-            Err(error) => tracing::warn!("{}: its sockets are lost: {error}", app.spec.name),
+        self.regain(app.id, &app.spec, &app.listens, known.collect());
+    }
+
+    /// Holds these for an app from now on.
+    fn regain(
+        &mut self,
+        id: u32,
+        spec: &Spec,
+        listens: &[String],
+        sockets: Vec<(String, OwnedFd)>,
+    ) {
+        let mut regained = super::Sockets::default();
+        match regained.regain(spec, listens, sockets) {
+            Ok(()) => drop(self.sockets.insert(id, regained)),
+            Err(error) => {
+                let name = &spec.name;
+                tracing::warn!("{name}: its listening sockets are not held: {error}");
+            }
         }
     }
 
@@ -64,12 +81,22 @@ impl Engine {
         if let Ground::Home { claim, .. } = &self.ground {
             kept.keep_lock(claim.lock())?;
         }
-        // Nothing of this program is to be closed, or its paths removed.
-        std::mem::forget(self);
+        for (label, socket) in self.passed.units() {
+            kept.keep_unit(label, socket)?;
+        }
+        self.leave();
         Ok(kept)
     }
 
+    /// Leaves everything as it is for whoever comes next: nothing is closed before the process
+    /// ends, and no path of a socket is removed.
+    pub(in crate::manager) fn leave(self) {
+        std::mem::forget(self);
+    }
+
     fn recall_app(&mut self, remembered: RememberedApp) {
+        // Programs that do not answer are waited for.
+        self.herald.beat(Instant::now());
         let id = remembered.id;
         let spec = Arc::new(remembered.spec);
         let mut app = App::new(id, Arc::clone(&spec), self.cpus);
@@ -96,6 +123,12 @@ impl Engine {
         self.apps.insert(id, app);
         for (process, child) in found {
             self.adopt(id, &process, child, embeds, &remembered.listens);
+        }
+        if remembered.wanted && !self.sockets.contains_key(&id) {
+            let returned = self.passed.take_returned(&remembered.listens);
+            if !returned.is_empty() {
+                self.regain(id, &spec, &remembered.listens, returned);
+            }
         }
         let Some(app) = self.apps.get_mut(&id) else { return };
         app.resume_rollout();
@@ -124,15 +157,14 @@ impl Engine {
         let mut life = Life::new(child, link.ok(), embeds);
         let report = embeds.then(|| life.ask_report(until)).flatten();
         if !self.sockets.contains_key(&id) && !spec.listen.is_empty() {
-            let sockets = life.take_sockets(embeds, until);
-            let mut regained = super::Sockets::default();
-            match regained.regain(&spec, listens, sockets) {
-                Ok(()) => drop(self.sockets.insert(id, regained)),
-                Err(error) => {
-                    let name = &spec.name;
-                    tracing::warn!("{name}: its listening sockets are not held: {error}");
-                }
-            }
+            let mut sockets = life.take_sockets(embeds, until);
+            let known: Vec<_> = sockets.iter().filter_map(|(_, socket)| cookie(socket)).collect();
+            let returned = self.passed.take_returned(listens);
+            let is_new = |(_, socket): &(String, OwnedFd)| {
+                cookie(socket).is_some_and(|cookie| !known.contains(&cookie))
+            };
+            sockets.extend(returned.into_iter().filter(is_new));
+            self.regain(id, &spec, listens, sockets);
         }
         let age = life.child().age();
         let found = match (process.phase, &report) {
@@ -272,13 +304,6 @@ impl Life {
         };
         (3..DESCRIPTORS_MAX).map_while(take).collect()
     }
-}
-
-/// Where a socket listens, as it is written.
-fn address_of(socket: &OwnedFd) -> Option<String> {
-    let address = SockRef::from(socket).local_addr().ok()?;
-    let tcp = address.as_socket().map(|address| address.to_string());
-    tcp.or_else(|| Some(format!("unix:{}", address.as_pathname()?.display())))
 }
 
 fn role(role: RememberedRole) -> Role {

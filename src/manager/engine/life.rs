@@ -107,9 +107,11 @@ impl Engine {
         let shared = app.is_shared(key);
         let earlier = |other: &&super::super::app::Slot| other.role == slot.role && other.key < key;
         let instance = app.slots().iter().filter(earlier).count();
+        let role = slot.role;
         let sockets = self.sockets.entry(id).or_default();
-        sockets.provide(&spec, self.cpus).map_err(|error| error.to_string())?;
-        if slot.role == Role::Serving {
+        let provided = sockets.provide(&spec, self.cpus, &mut self.passed);
+        provided.map_err(|error| error.to_string())?;
+        if role == Role::Serving {
             sockets.settle(&spec);
         }
         let (control, address) = self.control_socket(place)?;

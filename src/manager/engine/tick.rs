@@ -4,47 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::app::Order;
-use super::super::ground::Ground;
 use super::super::health::Probe;
 use super::super::link::Purpose;
 use super::Engine;
 use crate::control::Status;
 use crate::control::wire::Ask;
-use crate::sys::notify::{self, State};
 
 /// How often, while anything runs.
 const EVERY: Duration = Duration::from_secs(5);
 /// How often if nothing does: only so that what could not be written is tried again.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// A service manager that wants to hear that this manager is alive.
-pub(super) struct Watchdog {
-    every: Option<Duration>,
-    due: Instant,
-}
-
-impl Watchdog {
-    /// A manager's own; of what has no home somebody else is the process.
-    pub(super) fn of(ground: &Ground, now: Instant) -> Self {
-        // A value that says nothing was said to nobody.
-        let watched = ground.home().and_then(|_| notify::watchdog().ok().flatten());
-        let every = watched.map(|interval| interval / 2);
-        Self { every, due: now }
-    }
-
-    pub(super) fn due(&self) -> Instant {
-        if self.every.is_some() { self.due } else { self.due + IDLE * 24 * 365 }
-    }
-
-    pub(super) fn feed(&mut self, now: Instant) {
-        if let Some(every) = self.every.filter(|_| self.due <= now) {
-            self.due = now + every;
-            if let Err(error) = notify::notify(&[State::Watchdog]) {
-                tracing::warn!(%error, "the service manager cannot be told");
-            }
-        }
-    }
-}
 
 impl Engine {
     pub(super) fn look_round(&mut self, now: Instant) {

@@ -36,6 +36,7 @@ impl Engine {
             Question::Metrics => return self.ask_metrics(reply),
             Question::Health { app, result } => return self.heard_health(app, result),
             Question::Leave => {
+                self.herald.stopping();
                 self.end = Some(End::Left);
                 return;
             }
@@ -86,6 +87,7 @@ impl Engine {
             Verb::Upgrade => match self.may_upgrade() {
                 Ok(()) => {
                     Self::reply(&reply, Code::Done, Vec::new(), None);
+                    self.herald.reloading();
                     self.end = Some(End::Upgrade);
                 }
                 Err(problem) => {
@@ -424,6 +426,7 @@ impl Engine {
                 self.enqueue(id, effects);
             }
         }
+        self.herald.stopping();
         self.killing = Some(reply);
     }
 }
