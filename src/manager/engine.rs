@@ -292,7 +292,8 @@ impl Engine {
         let mut rung = [0; 8];
         // Rung or not, the inbox is looked into.
         let _rung = read(&self.bell, &mut rung);
-        loop {
+        // What comes behind the end is not for this manager: nobody would hear what became of it.
+        while self.end.is_none() {
             match self.inbox.try_recv() {
                 Ok(command) => self.obey(command),
                 Err(TryRecvError::Empty) => return,

@@ -1,11 +1,13 @@
 //! The manager and the apps are killed.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 
 use super::client::{Load, answer, get, send};
-use super::world::{World, lives, shell, signal, stop, until, web};
+use super::world::{PATIENCE, World, lives, shell, signal, stop, until, web};
 
 #[test]
 fn no_request_is_lost_when_the_manager_is_killed() {
@@ -159,6 +161,33 @@ fn an_upgrade_keeps_the_pid_and_the_apps() {
     world.done(&["reload", "web"]);
     load.go_on(20);
     load.end();
+}
+
+#[test]
+fn what_comes_behind_an_upgrade_is_not_answered_by_the_old_version() {
+    let world = World::with(&web("one"));
+    let manager = world.manager();
+    let ask = |verb: &str| {
+        let body = format!("{{\"verb\":\"{verb}\"}}");
+        let mut stream = UnixStream::connect(world.home().join("control.sock")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = "POST /v1/verb HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        let kind = "Content-Type: application/json\r\n";
+        let length = body.len();
+        write!(stream, "{head}{kind}Content-Length: {length}\r\n\r\n{body}").unwrap();
+        stream
+    };
+    // Both are there before it can look at either.
+    stop(manager);
+    let (upgrade, ping) = (ask("upgrade"), ask("ping"));
+    signal(manager, Signal::CONT);
+    let upgraded = std::io::read_to_string(upgrade).unwrap();
+    assert!(upgraded.starts_with("HTTP/1.1 200 "), "{upgraded}");
+    // Else whoever asks whether the new one is there takes the old one for it.
+    let answer = std::io::read_to_string(ping).unwrap_or_default();
+    assert!(!answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    until("the new one answers", || world.call(&["ping"]).code == 0);
+    assert_eq!(world.manager(), manager);
 }
 
 fn threads(pid: u32) -> usize {
