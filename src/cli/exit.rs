@@ -70,6 +70,14 @@ pub(crate) enum Failure {
         /// Why.
         error: io::Error,
     },
+    /// Only root may write it.
+    #[error("cannot write {}: permission denied\nhint: {call}", .path.display())]
+    NotRoot {
+        /// Which file.
+        path: PathBuf,
+        /// What to call.
+        call: String,
+    },
     /// The program could not be set up.
     #[error("{what}: {error}")]
     System {
@@ -122,6 +130,7 @@ impl Failure {
             Self::Load { .. }
             | Self::NoSuccess { .. }
             | Self::File { .. }
+            | Self::NotRoot { .. }
             | Self::System { .. }
             | Self::Manager(_)
             | Self::Daemon(_)

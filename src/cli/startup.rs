@@ -1,7 +1,6 @@
 //! `corelane startup` and `unstartup`: a systemd unit that runs the manager at boot.
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -43,7 +42,7 @@ pub(super) fn startup(options: &StartupOptions) -> Result<ExitCode, Failure> {
         return Ok(Code::Done.into());
     }
     let (path, name) = (unit.path(options), unit.name());
-    write(&path, &unit.text()).map_err(|error| Failure::File { path: path.clone(), error })?;
+    write(&path, &unit.text()).map_err(|error| unit.refused(&path, error))?;
     answer::say(&format!("{} is written", path.display()));
     systemctl(options, &[&["daemon-reload"], &["enable", &name]])?;
     if let Some(pid) = manager(&unit.home) {
@@ -66,9 +65,10 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut options = File::options();
     let mut file = options.write(true).create(true).truncate(true).mode(MODE).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let done = written.and_then(|()| fs::rename(&new, path));
+    // Half a unit is nothing to leave behind.
+    done.inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 /// Removes the unit, and nothing else.
@@ -124,6 +124,10 @@ impl Unit {
         };
         let corelane = env::current_exe()
             .map_err(|error| Failure::System { what: "find this program's file", error })?;
+        if !corelane.exists() {
+            let problem = format!("this program's file is gone: {}", corelane.display());
+            return Err(usage(problem, "call the corelane that is installed now"));
+        }
         for path in [&home, &corelane] {
             let text = path.to_str().filter(|text| !text.contains(AWKWARD));
             if text.is_none() || !path.is_absolute() {
@@ -137,6 +141,17 @@ impl Unit {
         Ok(Self { user, home, corelane })
     }
 
+    /// Why it is not written; whoever may not is told what to call instead.
+    fn refused(&self, path: &Path, error: io::Error) -> Failure {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Failure::File { path: path.to_owned(), error };
+        }
+        let (corelane, user) = (self.corelane.display(), &self.user.name);
+        let call =
+            format!("{corelane} startup --install --user {user} --home {}", self.home.display());
+        Failure::NotRoot { path: path.to_owned(), call: format!("sudo {call}") }
+    }
+
     fn name(&self) -> String {
         unit_name(&self.user.name)
     }
@@ -148,46 +163,44 @@ impl Unit {
     fn text(&self) -> String {
         let Self { user, home, corelane } = self;
         let (user, home, corelane) = (&user.name, home.display(), corelane.display());
-        let mut text = String::new();
-        let lines = [
-            "[Unit]".to_owned(),
-            format!("Description=corelane, the manager of {user}'s apps"),
-            "Wants=network-online.target".to_owned(),
-            "After=network-online.target".to_owned(),
-            String::new(),
-            "[Service]".to_owned(),
-            "# Ready when the apps are up, or have failed. Until then it asks for more time."
-                .to_owned(),
-            "Type=notify".to_owned(),
-            format!("User={user}"),
-            format!("Environment=\"CORELANE_HOME={home}\""),
-            format!("ExecStart=\"{corelane}\" daemon"),
-            "# The version that is now installed, in the same process; the apps run on.".to_owned(),
-            format!("ExecReload=\"{corelane}\" upgrade"),
-            format!("ExecStop=\"{corelane}\" kill"),
-            "# Should it die, the apps serve on, and the next manager takes them over.".to_owned(),
-            "KillMode=process".to_owned(),
-            "# Not after `corelane kill`, which is meant.".to_owned(),
-            "Restart=on-failure".to_owned(),
-            "RestartSec=100ms".to_owned(),
-            "# One that is stuck, or stopped, hears no other signal.".to_owned(),
-            "WatchdogSec=30".to_owned(),
-            "WatchdogSignal=SIGKILL".to_owned(),
-            "# Keeps the apps' listening sockets from one manager to the next.".to_owned(),
-            "FileDescriptorStoreMax=4096".to_owned(),
-            "TimeoutStartSec=90".to_owned(),
-            "TimeoutStopSec=90".to_owned(),
-            "# A descriptor for each connection; memory for the rings of each worker.".to_owned(),
-            "LimitNOFILE=1048576".to_owned(),
-            "LimitMEMLOCK=infinity".to_owned(),
-            String::new(),
-            "[Install]".to_owned(),
-            "WantedBy=multi-user.target".to_owned(),
-        ];
-        for line in lines {
-            let _ = writeln!(text, "{line}");
-        }
-        text
+        format!(
+            r#"[Unit]
+Description=corelane, the manager of {user}'s apps
+Wants=network-online.target
+After=network-online.target
+# One that dies is started again however often it is killed; one that cannot start is given up.
+StartLimitIntervalSec=10
+StartLimitBurst=50
+
+[Service]
+# Ready when the apps are up, or have failed. Until then it asks for more time.
+Type=notify
+User={user}
+Environment="CORELANE_HOME={home}"
+ExecStart="{corelane}" daemon
+# The version that is now installed, in the same process; the apps run on.
+ExecReload="{corelane}" upgrade
+ExecStop="{corelane}" kill
+# Should it die, the apps serve on, and the next manager takes them over.
+KillMode=process
+# Not after `corelane kill`, which is meant.
+Restart=on-failure
+RestartSec=100ms
+# One that is stuck, or stopped, hears no other signal.
+WatchdogSec=30
+WatchdogSignal=SIGKILL
+# Keeps the apps' listening sockets from one manager to the next.
+FileDescriptorStoreMax=4096
+TimeoutStartSec=90
+TimeoutStopSec=90
+# A descriptor for each connection; memory for the rings of each worker.
+LimitNOFILE=1048576
+LimitMEMLOCK=infinity
+
+[Install]
+WantedBy=multi-user.target
+"#
+        )
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::geteuid;
 
 use super::program::skipped;
-use super::world::{World, web};
+use super::world::{World, begin, web};
 
 /// One with a directory for units, in which there is one of somebody else already.
 fn world() -> World {
@@ -42,6 +44,7 @@ fn a_unit_is_written_as_it_is_printed_and_nothing_else_is_touched() {
         &format!("Environment=\"CORELANE_HOME={home}\""),
         "KillMode=process",
         "Restart=on-failure",
+        "StartLimitBurst=50",
         "WatchdogSignal=SIGKILL",
         "FileDescriptorStoreMax=4096",
     ] {
@@ -131,4 +134,41 @@ fn what_could_not_start_is_not_written() {
     assert_eq!(units(&world), ["corelane-nobody.service", "other.service"]);
     let nowhere = world.exits(1, &["startup", "--install", "--units", "nowhere"]);
     assert!(nowhere.err.contains("cannot write nowhere/corelane-"), "{}", nowhere.err);
+}
+
+#[test]
+fn who_may_not_write_it_is_told_what_to_call() {
+    let world = world();
+    if !geteuid().is_root() {
+        return skipped("units of other users: this is not root");
+    }
+    world.open_to_all();
+    fs::create_dir(world.path("home")).unwrap();
+    chown(world.path("home"), Some(65534), None).unwrap();
+    let (home, units_of) = (world.path("home"), world.path("units"));
+    let (home, units_of) = (home.display().to_string(), units_of.display().to_string());
+    let binary = world.path("corelane");
+    fs::copy(env!("CARGO_BIN_EXE_corelane"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command.args(["startup", "--install", "--units", &units_of, "--home", &home]);
+    command.current_dir(world.dir()).env_clear().uid(65534).gid(65534);
+    let refused = begin(&mut command).end();
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    let call = format!(
+        "permission denied\nhint: sudo {} startup --install --user nobody --home {home}\n",
+        binary.display()
+    );
+    assert!(refused.err.ends_with(&call), "{}", refused.err);
+    assert_eq!(units(&world), ["other.service"]);
+}
+
+#[test]
+fn what_cannot_be_written_leaves_nothing_behind() {
+    let world = world();
+    let name = own(&world);
+    // A directory is in its place, with something in it.
+    fs::create_dir_all(world.path("units").join(&name).join("kept")).unwrap();
+    let failed = world.exits(1, &["startup", "--install", "--units", "units"]);
+    assert!(failed.err.contains("cannot write units/"), "{}", failed.err);
+    assert_eq!(units(&world), [&name, "other.service"]);
 }
