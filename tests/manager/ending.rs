@@ -158,3 +158,19 @@ fn an_errored_app_stays_so_under_the_next_manager() {
     assert!(app["problem"].as_str().unwrap().contains("exited with code 7"), "{app}");
     assert_eq!(world.read("runs"), runs, "nobody has tried it again");
 }
+
+#[test]
+fn nothing_is_begun_while_everything_is_being_stopped() {
+    let slow = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done";
+    let world = World::with(&shell("slow", slow, ""));
+    let kill = world.begin(&["kill"]);
+    world.await_status("slow", "stopping");
+    world.describe(&shell("late", "exec sleep 1000", ""));
+    for args in [&["start", "corelane.toml"][..], &["start", "slow"], &["restart", "slow"]] {
+        let refused = world.exits(1, args);
+        assert!(refused.err.contains("everything is being stopped"), "{}", refused.err);
+    }
+    world.done(&["ping"]);
+    assert_eq!(kill.end().code, 0);
+    assert!(world.units().is_empty(), "{:?}", world.units());
+}

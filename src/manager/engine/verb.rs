@@ -29,16 +29,16 @@ pub(super) struct Waiter {
 
 impl Engine {
     pub(super) fn obey(&mut self, Command { question, reply }: Command) {
-        let verb = match question {
+        match question {
+            Question::Verb(verb) => self.carry_out(verb, reply),
             Question::Overview { selector, secrets } => {
-                return self.ask_overview(selector, secrets, reply);
+                self.ask_overview(selector, secrets, reply);
             }
-            Question::Metrics => return self.ask_metrics(reply),
-            Question::Health { app, result } => return self.heard_health(app, result),
+            Question::Metrics => self.ask_metrics(reply),
+            Question::Health { app, result } => self.heard_health(app, result),
             Question::Leave => {
                 self.herald.stopping();
                 self.end = Some(End::Left);
-                return;
             }
             Question::Abort { done } => {
                 self.lives.values().for_each(|life| life.child().kill_group());
@@ -46,10 +46,15 @@ impl Engine {
                 // Whoever asked may have gone on.
                 let _gone = done.send(());
                 self.end = Some(End::Killed);
-                return;
             }
-            Question::Verb(verb) => verb,
-        };
+        }
+    }
+
+    fn carry_out(&mut self, verb: Verb, reply: Reply) {
+        if self.killing.is_some() && !matches!(verb, Verb::Ping | Verb::Kill) {
+            let problem = "not done: everything is being stopped".to_owned();
+            return Self::reply(&reply, Code::Failed, Vec::new(), Some(problem));
+        }
         if let Err(problem) = self.may_change(&verb) {
             tracing::warn!("{problem}");
             return Self::reply(&reply, Code::Failed, Vec::new(), Some(problem));
