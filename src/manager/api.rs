@@ -143,11 +143,12 @@ struct Owner;
 impl Middleware for Owner {
     async fn handle(self: Rc<Self>, request: Request, next: Next) -> Response {
         let own = rustix::process::geteuid().as_raw();
-        let Peer::Unix { uid } = request.peer() else { return next.run(request).await };
-        if uid == own || uid == 0 {
+        if let Peer::Unix { uid } = request.peer()
+            && (uid == own || uid == 0)
+        {
             return next.run(request).await;
         }
-        let error = format!("this manager answers user {own} and root, not user {uid}");
+        let error = format!("this manager answers user {own} and root, and nobody else");
         (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response()
     }
 }
