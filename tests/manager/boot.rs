@@ -1,31 +1,24 @@
 //! The manager as a service of systemd, which these tests play: it hears, keeps and passes on.
-#![expect(unsafe_code, reason = "descriptors are given their numbers between fork and exec")]
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::Signal;
 
 use super::client::{Load, answer, get, is_refused, send};
+use super::passing::{START, place};
 use super::program::{PYTHON, python};
 use super::world::{World, lives, shell, signal, until, web};
-
-/// Above all descriptors that are passed.
-const OUT_OF_THE_WAY: RawFd = 100;
-/// Only the shell knows the pid that the program will have before the program runs.
-const START: &str = r#"export LISTEN_PID=$$; exec "$0" "$@""#;
 
 /// What plays systemd for a world's manager.
 struct Systemd<'a> {
@@ -79,19 +72,7 @@ impl<'a> Systemd<'a> {
             command.env("LISTEN_FDS", sockets.len().to_string());
             command.env("LISTEN_FDNAMES", names.join(":"));
         }
-        let aside = |socket| fcntl_dupfd_cloexec(socket, OUT_OF_THE_WAY).unwrap();
-        let sockets: Vec<OwnedFd> = sockets.into_iter().map(aside).collect();
-        let place = move || {
-            for (socket, number) in sockets.iter().zip(3..) {
-                // SAFETY: a plain system call with two numbers.
-                if unsafe { libc::dup2(socket.as_raw_fd(), number) } == -1 {
-                    return Err(std::io::Error::last_os_error());
-                }
-            }
-            Ok(())
-        };
-        // SAFETY: between fork and exec it makes system calls and allocates nothing.
-        unsafe { command.pre_exec(place) };
+        place(&mut command, sockets);
         self.manager = Some(command.spawn().unwrap());
     }
 

@@ -15,6 +15,7 @@
 //! | `environment` | what programs are given, and who gets to see it |
 //! | `program` | programs of one's own, that embed corelane or do not |
 //! | `boot` | systemd, as far as these tests can play it |
+//! | `dashboard` | what browsers are served, and who may look |
 //! | `startup` | the unit that starts it at boot |
 //! | `user` | other users |
 //! | `logs` | what has grown too large |
@@ -30,6 +31,8 @@ mod disk;
 mod ending;
 mod environment;
 mod logs;
+#[path = "../shared/passing.rs"]
+mod passing;
 mod program;
 mod rollout;
 mod session;

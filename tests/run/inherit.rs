@@ -4,25 +4,20 @@
 use std::io::{ErrorKind, Read, Write};
 use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use corelane::{Address, App, Cluster};
-use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::Signal;
 
+use super::passing::{START, place};
 use super::{APP, PATIENCE, Running, ask, connect, fails, get, listening, run};
 
-/// Above all descriptors that are passed.
-const OUT_OF_THE_WAY: RawFd = 100;
-/// Only the shell knows the pid that the program will have before the program runs.
-const START: &str = r#"export LISTEN_PID=$$; exec "$0" "$@""#;
 /// Tells the child of a test what it is, and where to listen.
 const EMBEDDED: &str = "CORELANE_TEST_EMBEDDED";
 
@@ -39,24 +34,7 @@ fn pass(command: &mut Command, sockets: &[&dyn AsFd], names: &str) {
     if !names.is_empty() {
         command.env("LISTEN_FDNAMES", names);
     }
-    place(command, sockets);
-}
-
-/// Has the command start with these descriptors, from 3 on.
-fn place(command: &mut Command, sockets: &[&dyn AsFd]) {
-    let aside = |socket: &&dyn AsFd| fcntl_dupfd_cloexec(socket.as_fd(), OUT_OF_THE_WAY).unwrap();
-    let sockets: Vec<OwnedFd> = sockets.iter().map(aside).collect();
-    let place = move || {
-        for (socket, number) in sockets.iter().zip(3..) {
-            // SAFETY: a plain system call with two numbers.
-            if unsafe { libc::dup2(socket.as_raw_fd(), number) } == -1 {
-                return Err(std::io::Error::last_os_error());
-            }
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec it makes system calls and allocates nothing.
-    unsafe { command.pre_exec(place) };
+    place(command, sockets.iter().map(|socket| socket.as_fd()));
 }
 
 fn tcp() -> (TcpListener, SocketAddr) {
@@ -174,7 +152,7 @@ fn what_was_passed_to_another_process_is_none_of_its_business() {
     let (listener, passed) = tcp();
     let mut running = Running::prepared(Some(APP), &[], |it| {
         it.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
-        place(it, &[&listener]);
+        place(it, [listener.as_fd()]);
     });
     let address = running.one_worker();
     assert_ne!(address, passed);

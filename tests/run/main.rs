@@ -5,6 +5,8 @@
 
 mod faults;
 mod inherit;
+#[path = "../shared/passing.rs"]
+mod passing;
 mod programs;
 mod reload;
 
