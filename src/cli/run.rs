@@ -9,6 +9,7 @@ use std::process::{self, ExitCode, Termination};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use self::programs::Programs;
 use super::args::Overrides;
 use super::exit::Failure;
 use crate::app::LogWriter;
@@ -17,8 +18,6 @@ use crate::config::{Access, AppConfig, Config};
 use crate::control::{Kind, Spec};
 use crate::service::{Companions, Configuration, Parts, Wanted, run_all};
 use crate::sys::signal::Signals;
-
-use self::programs::Programs;
 
 /// What is served if it is there and no file is named.
 const DEFAULT_FILE: &str = "corelane.toml";
@@ -80,16 +79,14 @@ impl Source {
     }
 
     fn cluster(&mut self, app: &AppConfig) -> Result<Cluster, Failure> {
-        let failed = |error| Failure::System { what: "log requests", error };
-        let log = match (app.managed.logs.access, &self.log) {
-            (Access::Off, _) => None,
-            (_, Some(log)) => Some(log.clone()),
-            (_, None) => Some(LogWriter::stdout().map_err(failed)?),
-        };
-        if log.is_some() {
-            self.log.clone_from(&log);
+        if app.managed.logs.access == Access::Off {
+            return Ok(cluster(app.clone(), None));
         }
-        Ok(cluster(app.clone(), log))
+        if self.log.is_none() {
+            let failed = |error| Failure::System { what: "log requests", error };
+            self.log = Some(LogWriter::stdout().map_err(failed)?);
+        }
+        Ok(cluster(app.clone(), self.log.clone()))
     }
 
     /// The programs of a file. What is built in serves before the first of them starts, so none has

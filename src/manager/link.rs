@@ -195,8 +195,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let address = std::os::unix::net::SocketAddr::from_pathname(&path).unwrap();
-        let mut link = Link::connect(&address).unwrap();
+        let mut link = Link::connect(&SocketAddr::from_pathname(path).unwrap()).unwrap();
         let (mut program, _) = listener.accept().unwrap();
         program.write_all(b"{\"number\":null,\"tell\":\"closed\"}\n").unwrap();
         drop(program);

@@ -1,5 +1,6 @@
 //! The processes: their starts, their ends, and what they say.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
@@ -154,14 +155,14 @@ impl Engine {
     }
 
     fn control_socket(&self, (id, key): Place) -> Result<(UnixListener, SocketAddr), String> {
-        let failed = |error| format!("cannot make its control socket: {error}");
-        let address = self.ground.address(id, key).map_err(failed)?;
-        let made = self.ground.vacate(id, key).and_then(|()| UnixListener::bind_addr(&address));
-        let path = address.as_pathname().map(|path| format!(" {}", path.display()));
-        let path = path.unwrap_or_default();
-        let listener =
-            made.map_err(|error| format!("cannot make its control socket{path}: {error}"))?;
-        Ok((listener, address))
+        let make = || {
+            let address = self.ground.address(id, key)?;
+            self.ground.vacate(id, key)?;
+            Ok((UnixListener::bind_addr(&address)?, address))
+        };
+        make().map_err(|error: io::Error| {
+            format!("cannot make its control socket in {}: {error}", self.ground.mark())
+        })
     }
 
     /// What tells its processes, also to a manager that comes after this one.
